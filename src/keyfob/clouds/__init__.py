@@ -1,0 +1,1 @@
+"""The four clouds: names, audiences, host names, and what is available where."""

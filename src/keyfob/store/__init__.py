@@ -1,0 +1,1 @@
+"""Durable state behind one port: SQLite by default, PostgreSQL when several nodes share."""

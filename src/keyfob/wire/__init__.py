@@ -1,0 +1,1 @@
+"""Protocols without sockets: values and plain functions, importing nothing of ours."""
