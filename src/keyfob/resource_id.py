@@ -173,4 +173,6 @@ ROOT = ResourceId(())
 
 
 def _invalid(text: str) -> InvalidInput:
-    return InvalidInput(f"The resource identifier '{text[:200]}' is not valid.", code="InvalidResourceId", target=text[:200])
+    return InvalidInput(
+        f"The resource identifier '{text[:200]}' is not valid.", code="InvalidResourceId", target=text[:200]
+    )
