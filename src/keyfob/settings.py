@@ -22,8 +22,12 @@ class Setting:
 
 TABLE = (
     Setting("data", "", "Folder of the database, keys and certificates. Default: keyfob under XDG_DATA_HOME."),
-    Setting("database", "", "postgresql://… when several nodes share one database. Default: SQLite in the data folder."),
-    Setting("port", "4443", "Loopback port of the front door (TLS, every service by its host name). 0 takes a free one."),
+    Setting(
+        "database", "", "postgresql://… when several nodes share one database. Default: SQLite in the data folder."
+    ),
+    Setting(
+        "port", "4443", "Loopback port of the front door (TLS, every service by its host name). 0 takes a free one."
+    ),
     Setting("address", "127.0.0.1", "Address the front door listens on."),
     Setting("cloud", "AzureCloud", "Cloud of the tenant made at first start."),
     Setting("availability", "current", "Edition of the availability tables: current, 2019-06-19 or 2018-11-28."),
@@ -77,7 +81,9 @@ class Settings:
 
 
 def default_data_folder(environment: Mapping[str, str]) -> Path:
-    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME") or "~").expanduser() / ".local" / "share")
+    base = environment.get("XDG_DATA_HOME") or str(
+        Path(environment.get("HOME") or "~").expanduser() / ".local" / "share"
+    )
     return Path(base) / "keyfob"
 
 

@@ -1,0 +1,174 @@
+"""A small client of the running server: real names, real TLS, the operator's token.
+
+The standard library only, so that commands start quickly.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from keyfob.errors import Problem
+
+LOCAL_API = "2026-11-01"
+RESOURCES_API = "2024-11-01"
+
+
+class Failure(Problem):
+    """What the command line says when a call did not go well."""
+
+    status = 1
+    code = "CommandFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else None
+
+
+class Client:
+    """Talks to the server whose data folder this is, as the operator unless another token is given."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.server = _read(
+            data / "server.json", f"No server is running for {data}. Start one with `keyfob up --detach`."
+        )
+        self.operator = _read(data / "operator.json", f"{data} has no operator.json, or you may not read it.")
+        self._tokens: dict[str, str] = {}
+        self._context: ssl.SSLContext | None = None
+
+    # --- the wire
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """One request to a real name, carried to the local front door. Raises `Failure` when it does not answer."""
+        parts = urlsplit(url)
+        if self._context is None:
+            self._context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.pem"))
+        connection = _Door(str(parts.hostname), self.server["address"], self.server["port"], self._context)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        try:
+            connection.request(method, target, body, {"Host": str(parts.hostname), **(headers or {})})
+            reply = connection.getresponse()
+            return Answer(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+        except ConnectionRefusedError as refused:
+            raise Failure("The server does not answer. `keyfob status` tells more; `keyfob up` starts it.") from refused
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(f"The call to {parts.hostname} failed: {error}.") from error
+        finally:
+            connection.close()
+
+    def token(self, resource: str) -> str:
+        """An access token of the operator for an audience."""
+        if resource not in self._tokens:
+            known = self.operator
+            answer = self.send(
+                "POST",
+                f"{known['login']}/{known['tenant_id']}/oauth2/token",
+                {"Content-Type": "application/x-www-form-urlencoded"},
+                urlencode(
+                    {
+                        "grant_type": "client_credentials",
+                        "client_id": known["client_id"],
+                        "client_secret": known["client_secret"],
+                        "resource": resource,
+                    }
+                ).encode(),
+            )
+            if answer.status != 200:
+                raise Failure(f"The operator could not sign in: {answer.json().get('error_description', '')}")
+            self._tokens[resource] = answer.json()["access_token"]
+        return self._tokens[resource]
+
+    def arm(self, method: str, path: str, body: Any = None, *, api_version: str = "") -> Answer:
+        """A Resource Manager call as the operator; `api_version` is added when the path has none."""
+        url = path if path.startswith("https://") else self.operator["resource_manager"] + path
+        if api_version and "api-version=" not in url:
+            url += ("&" if "?" in url else "?") + f"api-version={api_version}"
+        headers = {"Authorization": f"Bearer {self.token(self.operator['audience'])}"}
+        encoded = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.send(method, quote(url, safe="/:?&=%$'()*,;@+~!-._"), headers, encoded)
+
+    def arm_json(self, method: str, path: str, body: Any = None, *, api_version: str = "") -> Any:
+        """As `arm`; anything but a success is a `Failure` with the service's own sentence."""
+        answer = self.arm(method, path, body, api_version=api_version)
+        if answer.status >= 300:
+            raise Failure(sentence(answer))
+        return answer.json()
+
+    # --- what commands need
+
+    def find_host(self, name: str) -> str:
+        """A resource id, or the name of a host in the operator's subscription → its resource id."""
+        if name.startswith("/"):
+            return name
+        subscription = self.operator["subscription_id"]
+        found = self.arm_json("GET", f"/subscriptions/{subscription}/resources", api_version=RESOURCES_API)["value"]
+        hosts = [r["id"] for r in found if r["name"].lower() == name.lower() and r["type"].lower() in HOST_TYPES]
+        if len(hosts) == 1:
+            return str(hosts[0])
+        if hosts:
+            raise Failure(f"Several hosts are called '{name}'; give one of these ids: {', '.join(hosts)}.")
+        known = sorted({r["name"] for r in found if r["type"].lower() in HOST_TYPES})
+        there = (
+            f" There are: {', '.join(known)}." if known else " There is none yet; make one with `keyfob rest PUT …`."
+        )
+        raise Failure(f"No host is called '{name}'.{there}")
+
+    def open_endpoint(self, host_id: str) -> Any:
+        """Opens (or finds) the host's own loopback token endpoint."""
+        return self.arm_json("POST", f"{host_id}/providers/Keyfob.Hosts/openEndpoint", api_version=LOCAL_API)
+
+
+HOST_TYPES = frozenset({"microsoft.compute/virtualmachines"})
+
+
+class _Door(http.client.HTTPSConnection):
+    """A TLS connection to the front door, under the service's own name."""
+
+    def __init__(self, name: str, address: str, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(name, port, timeout=60, context=context)
+        self._door = (address, port)
+        self._name = name
+        self._tls = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(self._door, timeout=60)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)
+
+
+def sentence(answer: Answer) -> str:
+    """What a service's error body says, whichever of the shapes it has."""
+    try:
+        body = answer.json() or {}
+        error = body.get("error", body)
+        if isinstance(error, dict):
+            return f"{answer.status} {error.get('code', '')}: {error.get('message', '')}"
+        return f"{answer.status} {error}: {body.get('error_description', '')}"
+    except (ValueError, AttributeError):
+        return f"The server answered {answer.status}."
+
+
+def _read(path: Path, otherwise: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Failure(otherwise) from error
