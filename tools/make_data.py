@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sources import clouds
+from sources import access, availability, clouds, directory
 
 PROJECT = Path(__file__).resolve().parent.parent
-SUBJECTS = (clouds,)
+SUBJECTS = (clouds, availability, access, directory)
 
 
 def generate(reference: Path) -> Mapping[str, bytes]:
