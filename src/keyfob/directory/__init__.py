@@ -1,0 +1,1 @@
+"""Tenants, principals, signing keys and the token service."""
