@@ -1,0 +1,3 @@
+module keyfob.invalid/benchmarks/peer
+
+go 1.21

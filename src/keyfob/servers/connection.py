@@ -1,0 +1,528 @@
+"""One HTTP/1.1 connection: bytes in, llhttp's events, one handler at a time, one write per answer.
+
+The order of answers is the order of requests. While a request is being worked on, at most one more read's worth of
+pipelined requests is parsed and waits; then reading stops. A hot answer is written inside the parser's callback,
+before any object is made for the request. Times come from the edge's sweep, so an ordinary request costs no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httptools
+
+from keyfob.wire.http import Reply, Request
+from keyfob.wire.http1 import CONTINUE, OK, Malformed, read_authority, read_request, write_reply
+
+log = logging.getLogger("keyfob.http")
+
+Handler = Callable[[Request], Awaitable[Reply]]
+"""The slow way: any request. What it raises becomes a 500 that says nothing."""
+
+Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
+"""The fast way, for GET without a body on a connection that stays open: raw target (origin form) and raw headers
+(lower-case names) → a whole answer without `Date` (the edge puts it in), or None: take the slow way."""
+
+Connect = Callable[[str, int], Callable[[asyncio.Transport], None] | None]
+"""CONNECT to that host and port → who takes the transport over once the client was told yes; None: refused."""
+
+IDLE, HEAD, BODY, DONE = range(4)
+"""Where the next bytes belong: between requests, in a head, in a body, nowhere (they are thrown away)."""
+
+_OK_LENGTH = len(OK)
+_WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_NOT_REPEATED = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    head: int = 64 * 1024
+    """Request line and headers. A bearer token with many groups is 10 kB, so this is generous."""
+    fields: int = 128
+    body: int = 16 * 1024 * 1024
+    """Resource Manager takes templates of 4 MB and deployments of more."""
+    idle: float = 120.0
+    """Between requests. Longer than Go's 90 s, so that the client closes first."""
+    head_time: float = 20.0
+    body_time: float = 30.0
+    """Without one byte of it."""
+    write_time: float = 60.0
+    """While the client reads nothing of its answer."""
+    linger: float = 2.0
+    """How long a refused client may go on sending before the connection is cut."""
+    handshake: float = 10.0
+
+
+@dataclass(slots=True)
+class Edge:
+    """What all connections of one server share."""
+
+    limits: Limits
+    now: float
+    """Seconds of the server's clock at its last sweep."""
+    date: bytes
+    """The `Date` header line of this second."""
+    server: str
+    request_id: Callable[[], str]
+    arm: Callable[[], None]
+    """Called when a connection begins: starts the sweep if it sleeps."""
+    connections: set[Any] = field(default_factory=set)
+    """Everything with `sweep(now)`, `finish()` and `abort()`."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Door:
+    """What one listener does with its requests."""
+
+    handler: Handler
+    hot: Hot | None
+    connect: Connect | None
+    listener: str
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    method: bytes
+    target: bytes
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+    version: str
+    keep: bool
+
+
+class _Stop(Exception):
+    """Leaves the parser after a refusal was queued."""
+
+
+def _refusal(status: int, message: str) -> Reply:
+    code = {413: "RequestEntityTooLarge", 431: "RequestHeaderFieldsTooLarge", 408: "RequestTimeout"}.get(status)
+    code = code or {403: "Forbidden", 405: "MethodNotAllowed", 417: "ExpectationFailed"}.get(status, "BadRequest")
+    return Reply.json({"error": {"code": code, "message": message}}, status)
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one accepted connection, plain or inside the event loop's TLS."""
+
+    __slots__ = (
+        "_blocked",
+        "_body",
+        "_body_size",
+        "_busy",
+        "_continue",
+        "_door",
+        "_edge",
+        "_eof",
+        "_fed",
+        "_fields",
+        "_finishing",
+        "_head_size",
+        "_held",
+        "_hot",
+        "_parser",
+        "_peer",
+        "_phase",
+        "_queue",
+        "_since",
+        "_target",
+        "_transport",
+        "_upgrade",
+    )
+
+    def __init__(self, edge: Edge, door: Door) -> None:
+        self._edge = edge
+        self._door = door
+        self._hot = door.hot
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._peer = ""
+        self._phase = IDLE
+        self._since = edge.now
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._head_size = 0  # of a head that came in several reads, so far
+        self._fed = 0  # the same, with the read that is being parsed
+        self._queue: deque[_Message | Reply] = deque()
+        self._busy = False  # a handler works
+        self._held = False  # we stopped reading
+        self._blocked = False  # the client does not read
+        self._eof = False
+        self._finishing = False
+        self._continue = False  # a client waits for 100 Continue
+        self._upgrade = False
+
+    # --- the transport's side ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self._edge.connections.add(self)
+        self._edge.arm()
+        self._since = self._edge.now
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A handler at work goes on: what it writes to the store was asked for, only its answer is lost."""
+        self._edge.connections.discard(self)
+        self._queue.clear()
+        self._phase = DONE
+        self._eof = True
+        self._parser = None  # it holds our bound methods
+
+    def data_received(self, data: bytes) -> None:
+        was_busy = self._busy
+        rest: bytes = data
+        while rest:
+            rest = self._feed(rest)
+        if (was_busy or self._queue) and not self._held and self._phase != DONE:
+            self._held = True
+            self._transport.pause_reading()
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parses; gives back bytes that must be parsed again (after an upgrade that we ignore)."""
+        if self._phase == DONE:
+            return b""
+        self._fed = self._head_size + len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._after_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if self._phase != DONE:
+                self._refuse(400, "The request is not well-formed HTTP/1.1.")
+            return b""
+        if self._phase == HEAD:
+            self._head_size = self._fed
+            if self._fed > self._edge.limits.head:
+                self._refuse(431, "The request's headers are too large.")
+        return b""
+
+    def eof_received(self) -> bool:
+        """A client may shut its side down and still read: what it asked for is answered first."""
+        self._eof = True
+        return self._busy or bool(self._queue)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._since = self._edge.now
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._since = self._edge.now
+        self._next()
+
+    # --- the parser's side ---
+
+    def on_url(self, part: bytes) -> None:
+        if self._phase == IDLE:
+            self._phase = HEAD
+            self._since = self._edge.now
+            self._target = part
+        else:
+            self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase == HEAD:  # in a body it is a trailer: nobody here reads those
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        fields = self._fields
+        self._phase = BODY
+        for name, value in fields:
+            if name in _WATCHED and name != b"host":
+                self._watched(name, value)
+        limits = self._edge.limits
+        if len(fields) > limits.fields or (
+            self._fed > limits.head
+            and len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields) > limits.head
+        ):
+            self._stop(431, "The request's headers are too large.")
+        if self._continue and not (self._busy or self._queue or self._blocked):
+            self._transport.write(CONTINUE)
+            self._continue = False
+
+    def _watched(self, name: bytes, value: bytes) -> None:
+        """Headers that say how the message goes on. llhttp has already refused the ambiguous ones (both
+        Content-Length and Transfer-Encoding, a repeated or odd Content-Length, a coding after chunked)."""
+        if name == b"upgrade":
+            self._upgrade = bool(self._parser.should_upgrade())
+        elif name == b"content-length":
+            if int(value) > self._edge.limits.body:
+                self._stop(413, "The request's body is too large.")
+        elif name == b"transfer-encoding":
+            if value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                self._stop(400, "The only transfer coding spoken here is chunked.")
+        elif name == b"expect" and self._parser.get_http_version() == "1.1":
+            if value.lower() != b"100-continue":
+                self._stop(417, "The only expectation met here is 100-continue.")
+            self._continue = True
+
+    def on_body(self, part: bytes) -> None:
+        self._continue = False
+        self._since = self._edge.now
+        self._body.append(part)
+        self._body_size += len(part)
+        if self._body_size > self._edge.limits.body:
+            self._stop(413, "The request's body is too large.")
+
+    def on_message_complete(self) -> None:
+        if self._upgrade:
+            return  # llhttp took the rest for another protocol: `_after_upgrade` parses it again
+        parser = self._parser
+        method = parser.get_method()
+        if method == b"CONNECT":
+            return
+        target, fields = self._target, self._fields
+        keep = parser.should_keep_alive() and not self._finishing
+        if (
+            self._hot is not None
+            and method == b"GET"
+            and keep
+            and not (self._busy or self._queue or self._blocked or self._body_size)
+            and target.startswith(b"/")
+        ):
+            answer = self._hot_answer(target, fields)
+            if answer is not None:
+                self._phase = IDLE
+                self._fields = []
+                self._head_size = 0
+                self._since = self._edge.now
+                self._transport.write(answer)
+                return
+        message = _Message(method, target, fields, b"".join(self._body), parser.get_http_version(), keep)
+        self._reset()
+        if not keep:
+            self._phase = DONE
+        self._queue.append(message)
+        self._next()
+
+    def _hot_answer(self, target: bytes, fields: list[tuple[bytes, bytes]]) -> bytes | None:
+        host = False
+        for name, _ in fields:
+            if name == b"host":
+                if host:
+                    return None
+                host = True
+        if not host:
+            return None  # none, or two: the slow way refuses it
+        try:
+            answer = self._hot(target, fields)  # type: ignore[misc]
+        except Exception:
+            log.exception("a hot answer failed; the slow way is taken", extra={"listener": self._door.listener})
+            return None
+        if answer is None or not answer.startswith(OK):
+            return answer
+        return b"".join((OK, self._edge.date, answer[_OK_LENGTH:]))
+
+    def _reset(self) -> None:
+        self._phase = IDLE
+        self._target = b""
+        self._fields = []
+        self._body = []
+        self._body_size = self._head_size = 0
+        self._continue = self._upgrade = False
+
+    # --- upgrades: none are spoken, one is handed over ---
+
+    def _after_upgrade(self, rest: bytes) -> bytes:
+        """llhttp stops at CONNECT and at `Connection: upgrade`; `rest` follows the head.
+
+        Java's HttpClient offers `Upgrade: h2c` on every plain request, bodies included; a server may ignore that
+        (RFC 9110 §7.8), so the head is parsed again without the offer.
+        """
+        if not self._upgrade:
+            self._tunnel(rest)
+            return b""
+        parser = self._parser
+        lines = [b"%b %b HTTP/%b\r\n" % (parser.get_method(), self._target, parser.get_http_version().encode())]
+        lines += [b"%b: %b\r\n" % pair for pair in self._fields if pair[0] not in _NOT_REPEATED]
+        offered = {
+            token.strip().lower()
+            for name, value in self._fields
+            if name == b"connection"
+            for token in value.split(b",")
+        }
+        if b"close" in offered:
+            lines.append(b"Connection: close\r\n")
+        self._reset()
+        self._parser = httptools.HttpRequestParser(self)
+        return b"".join((*lines, b"\r\n", rest))
+
+    def _tunnel(self, rest: bytes) -> None:
+        connect = self._door.connect
+        if self._busy or self._queue:
+            return self._refuse(400, "CONNECT cannot be pipelined.")
+        if connect is None:
+            return self._refuse(405, "This is not a proxy.")
+        try:
+            host, port = read_authority(self._target)
+        except Malformed as malformed:
+            return self._refuse(malformed.status, malformed.message)
+        take = connect(host, port)
+        if take is None:
+            return self._refuse(403, f"{host}:{port} is not served here, and nothing leaves this machine.")
+        if rest:
+            return self._refuse(400, "CONNECT is answered before anything goes through the tunnel.")
+        transport = self._transport
+        transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self.connection_lost(None)
+        take(transport)
+        return None
+
+    # --- answering ---
+
+    def _stop(self, status: int, message: str) -> None:
+        self._refuse(status, message)
+        raise _Stop
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers in its turn, then closes. What else the client sends is thrown away."""
+        self._phase = DONE
+        self._continue = False
+        self._queue.append(_refusal(status, message))
+        self._next()
+
+    def _next(self) -> None:
+        """Begins the next request in line; when there is none, reads on or closes."""
+        if self._busy or self._blocked or self._transport.is_closing():
+            return
+        if self._queue:
+            message = self._queue.popleft()
+            if isinstance(message, Reply):
+                self._write(message, "GET", close=True)
+                self._linger()
+                return
+            self._busy = True
+            task = asyncio.get_running_loop().create_task(self._serve(message))
+            self._edge.tasks.add(task)
+            task.add_done_callback(self._edge.tasks.discard)
+            return
+        if self._eof or (self._finishing and self._phase == IDLE):
+            self._transport.close()
+            return
+        if self._continue:
+            self._continue = False
+            self._transport.write(CONTINUE)
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+
+    async def _serve(self, message: _Message) -> None:
+        edge, door = self._edge, self._door
+        method = message.method.decode("ascii")
+        malformed: Malformed | None = None
+        request_id = edge.request_id()
+        try:
+            request = read_request(
+                message.method,
+                message.target,
+                message.fields,
+                message.body,
+                version=message.version,
+                scheme=door.scheme,
+                listener=door.listener,
+                peer=self._peer,
+                request_id=request_id,
+            )
+            reply = await door.handler(request)
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        except Malformed as error:
+            malformed = error
+            reply = _refusal(error.status, error.message)
+        except Exception:
+            target = message.target.partition(b"?")[0].decode("latin-1")  # a query may hold a secret
+            about = {"request_id": request_id, "method": method, "path": target, "listener": door.listener}
+            log.exception("a request failed", extra=about)
+            reply = _failure(request_id)
+        self._busy = False
+        self._since = edge.now
+        if self._transport.is_closing():
+            return
+        close = not message.keep or malformed is not None or self._finishing
+        close = self._write(reply, method, close=close, keep=message.version == "1.0", request_id=request_id)
+        if malformed is not None:
+            self._phase = DONE
+            self._queue.clear()
+            self._linger()
+        elif close:
+            self._phase = DONE
+            self._transport.close()
+        else:
+            self._next()
+
+    def _write(self, reply: Reply, method: str, *, close: bool, keep: bool = False, request_id: str = "") -> bool:
+        """Writes it; says whether the connection ends with it (the handler may have wished so)."""
+        edge = self._edge
+        close = close or any(n.lower() == "connection" and v.lower() == "close" for n, v in reply.headers)
+        for attempt in (reply, _failure(request_id)):
+            try:
+                data = write_reply(attempt, date=edge.date, server=edge.server, method=method, close=close, keep=keep)
+            except Exception:
+                log.exception("a reply cannot be written", extra={"request_id": request_id, "method": method})
+                continue
+            self._transport.write(data)
+            break
+        return close
+
+    def _linger(self) -> None:
+        """Half-closes and lets the client finish sending: closing on unread bytes would reset the connection and
+        take our answer with it (RFC 9112 §9.6)."""
+        self._since = self._edge.now
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+        if self._eof or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    # --- the server's side ---
+
+    @property
+    def door(self) -> Door:
+        return self._door
+
+    def sweep(self, now: float) -> None:
+        """Called about once a second: who kept us waiting too long is let go."""
+        limits = self._edge.limits
+        age = now - self._since
+        if self._blocked:
+            if age > limits.write_time:
+                self.abort()
+        elif self._busy or self._queue:
+            return
+        elif self._phase == IDLE:
+            if age > limits.idle:
+                self._transport.close()
+        elif self._phase == DONE:
+            if age > limits.linger:
+                self.abort()
+        elif age > (limits.head_time if self._phase == HEAD else limits.body_time):
+            self._refuse(408, "The request did not arrive in time.")
+
+    def finish(self) -> None:
+        """Ends after what is being worked on; at once if that is nothing."""
+        self._finishing = True
+        if not (self._busy or self._queue or self._blocked) and self._phase == IDLE:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+
+def _failure(request_id: str) -> Reply:
+    message = f"The server met an error that it did not expect. Its log has it under request {request_id}."
+    headers = (("x-ms-request-id", request_id),) if request_id else ()
+    return Reply.json({"error": {"code": "InternalServerError", "message": message}}, 500, headers)
