@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sources import access, availability, clouds, directory
+from sources import access, availability, clouds, directory, pages
 
 PROJECT = Path(__file__).resolve().parent.parent
-SUBJECTS = (clouds, availability, access, directory)
+SUBJECTS = (clouds, availability, access, directory, pages)
 
 
 def generate(reference: Path) -> Mapping[str, bytes]:
