@@ -1,0 +1,52 @@
+"""Virtual machines: the resource type `Microsoft.Compute/virtualMachines`, and the metadata each of them reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyfob.clock import Ids
+from keyfob.declare import Action, IdentitySupport, PostAction, Provider, ResourceType, Route, Target
+from keyfob.hosts.virtual_machines.attested import Signer, SigningCertificate
+from keyfob.hosts.virtual_machines.environment import environment
+from keyfob.hosts.virtual_machines.metadata import InstanceMetadata
+from keyfob.hosts.virtual_machines.model import (
+    API_VERSIONS,
+    ARRAY_VERSIONS,
+    DEALLOCATED,
+    RUNNING,
+    STOPPED,
+)
+from keyfob.hosts.virtual_machines.operations import VirtualMachineOperations, switching, viewing
+from keyfob.resource_id import ResourceId
+from keyfob.store.port import Store
+
+__all__ = ["InstanceMetadata", "Signer", "SigningCertificate", "environment", "virtual_machines"]
+
+TYPE = "Microsoft.Compute/virtualMachines"
+_PATH = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroup}/providers/" + TYPE + "/{name}"
+_AFTER = {"start": RUNNING, "restart": RUNNING, "powerOff": STOPPED, "deallocate": DEALLOCATED}
+
+
+def virtual_machines(*, store: Store, ids: Ids) -> Provider:
+    """The declaration of `Microsoft.Compute` as far as virtual machines go."""
+    actions = {
+        name: PostAction(action=Action(f"{TYPE}/{name}/action"), operation=switching(power), long_running=True)
+        for name, power in _AFTER.items()
+    }
+    machines = ResourceType(
+        name=TYPE,
+        api_versions=API_VERSIONS,
+        operations=VirtualMachineOperations(ids),
+        identity=IdentitySupport(system=True, user=True, array_versions=ARRAY_VERSIONS),
+        long_running=frozenset({"PUT", "PATCH", "DELETE"}),
+        actions=actions,
+        name_pattern=r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?",
+        note="Nothing is booted: a program that runs as the machine is its software. Disks and networks are names.",
+    )
+    view = Route("GET", _PATH + "/instanceView", Action(f"{TYPE}/instanceView/read"), viewing(store), _machine)
+    return Provider(namespace="Microsoft.Compute", types=(machines,), routes=(view,))
+
+
+def _machine(parameters: Mapping[str, str], target: Target | None) -> ResourceId:
+    group = ResourceId.group(parameters["subscriptionId"], parameters["resourceGroup"])
+    return group.provider(TYPE, parameters["name"])

@@ -1,0 +1,139 @@
+"""A host and a resource → a token: which identity, is it known and enabled, mint or remember. No wire format here.
+
+Instance metadata caches one token per host, identity and resource and hands it out with a shrinking `expires_in`
+(troubleshooting page: "cached per resource URI for around 24 hours"); so do we. When it gives a *new* one is not
+documented: here, once less than half of the life is left (12 of 24 hours), which is also when MSAL asks again.
+
+Nothing is cached past a change: a remembered token carries the version of everything that was checked for it, and
+any change of attachments, service principals or resource applications makes the next request check again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keyfob.clock import Clock
+from keyfob.directory.model import ServicePrincipal, Tenant
+from keyfob.directory.principals import get_principal
+from keyfob.directory.records import APPLICATIONS, SERVICE_PRINCIPALS, TENANTS
+from keyfob.directory.resources import resource_audience
+from keyfob.directory.tenants import get_tenant
+from keyfob.directory.tokens import Tokens
+from keyfob.errors import InvalidInput
+from keyfob.identities.attached import Attachments
+from keyfob.identities.choose import IdentityNotFound, choose
+from keyfob.identities.model import Attached, Selector
+from keyfob.resource_id import ResourceId
+from keyfob.store.port import Store
+
+REMEMBERED = 10_000
+"""Tokens kept at most; the oldest goes first. A token is about 2 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostToken:
+    """A token for a host. Times are epoch seconds; `renew_after` is when a new one would be given."""
+
+    token: str = field(repr=False)
+    client_id: str
+    principal_id: str
+    resource: str
+    issued: float
+    not_before: int
+    expires_on: int
+
+    @property
+    def renew_after(self) -> float:
+        return self.expires_on - (self.expires_on - self.issued) / 2
+
+    def seconds_left(self, now: float) -> int:
+        return max(0, int(self.expires_on - now))
+
+
+class TokenEndpoint:
+    """What every host's dialect calls."""
+
+    def __init__(self, *, store: Store, attachments: Attachments, tokens: Tokens, clock: Clock) -> None:
+        self._store = store
+        self._attachments = attachments
+        self._tokens = tokens
+        self._clock = clock
+        self._changes = 0
+        self._remembered: dict[tuple[str, str, str], tuple[int, HostToken]] = {}
+        for records in (SERVICE_PRINCIPALS, APPLICATIONS, TENANTS):
+            store.watch(records.topic, self._changed)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever an answer may have changed: one comparison tells whether a remembered token still holds."""
+        return self._attachments.version + self._changes
+
+    async def issue(
+        self, host_id: ResourceId, selector: Selector, resource: str, *, bypass_cache: bool = False
+    ) -> HostToken:
+        """Raises `NotFound` (host gone), `IdentityNotFound` (also for a disabled one), `MultipleIdentities`,
+        `ConflictingSelectors`, or `InvalidInput` with the OAuth error code `invalid_resource`."""
+        version = self.version
+        host = await self._attachments.of(host_id)
+        identity = choose(host, selector)
+        tenant = await get_tenant(self._store, identity.tenant_id)
+        if tenant is None:
+            raise IdentityNotFound
+        audience = await resource_audience(self._store, tenant, resource)
+        place = (host_id.key, identity.principal_id, resource)
+        kept = self._remembered.get(place)
+        if kept is not None and not bypass_cache and self._clock.now() < kept[1].renew_after:
+            self._remembered[place] = (version, kept[1])
+            return kept[1]
+        principal = await get_principal(self._store, identity.tenant_id, identity.principal_id)
+        if not isinstance(principal, ServicePrincipal):
+            raise IdentityNotFound
+        token = self._mint(tenant, principal, host.host_id, identity, audience, resource)
+        while len(self._remembered) >= REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[place] = (version, token)
+        return token
+
+    def recall(self, host_id: ResourceId, selector: Selector, resource: str, now: float) -> HostToken | None:
+        """The token `issue` would give, when memory alone can tell; never one that a change has touched."""
+        host = self._attachments.cached(host_id.key)
+        if host is None:
+            return None
+        try:
+            identity = choose(host, selector)
+        except InvalidInput:
+            return None
+        kept = self._remembered.get((host_id.key, identity.principal_id, resource))
+        if kept is None or kept[0] != self.version or now >= kept[1].renew_after:
+            return None
+        return kept[1]
+
+    def _mint(
+        self,
+        tenant: Tenant,
+        principal: ServicePrincipal,
+        host: str,
+        identity: Attached,
+        audience: str,
+        resource: str,
+    ) -> HostToken:
+        own = identity.resource_id
+        minted = self._tokens.mint_managed_identity(
+            tenant=tenant,
+            principal=principal,
+            audience=audience,
+            resource_id=own or host,
+            host_id=host if own else None,
+        )
+        return HostToken(
+            token=minted.token,
+            client_id=identity.client_id,
+            principal_id=identity.principal_id,
+            resource=resource,
+            issued=self._clock.now(),
+            not_before=minted.not_before,
+            expires_on=minted.expires_on,
+        )
+
+    def _changed(self, key: str) -> None:
+        self._changes += 1
