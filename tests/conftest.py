@@ -70,6 +70,9 @@ class PostgresServer:
         self._user = _ordinary_user()
         self.folder = Path(tempfile.mkdtemp(prefix="keyfob-pg-"))
         self._settings = settings
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
         self._databases = itertools.count(1)
         if self._user is not None:
             shutil.chown(self.folder, self._user)
@@ -88,9 +91,6 @@ class PostgresServer:
         return f"postgresql://keyfob@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
         options = f"-h 127.0.0.1 -p {self.port} -k {self.folder}"
         options += "".join(f" -c {setting}" for setting in self._settings)
         self._run("pg_ctl", "start", "-w", "-D", str(self.data), "-l", str(self.folder / "log"), "-o", options)
