@@ -206,7 +206,8 @@ async def serve(plain: int, tls: int, folder: Path) -> None:
     from keyfob.wire.http import Reply, Request
     from keyfob.wire.http1 import write_reply
 
-    answer = write_reply(Reply(200, body(), (), "application/json; charset=utf-8"))
+    reply = Reply(200, body(), (), "application/json; charset=utf-8")
+    answer = write_reply(reply)
     tokens = {TARGET.encode(): answer}
 
     def hot(target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
@@ -216,7 +217,7 @@ async def serve(plain: int, tls: int, folder: Path) -> None:
         return None
 
     async def handler(request: Request) -> Reply:
-        return Reply(200, body(), (), "application/json; charset=utf-8")
+        return reply
 
     now = datetime.datetime.now(datetime.UTC)
     found, _ = leaves(open_authority(folder, now), folder, ["localhost", "127.0.0.1"], now)

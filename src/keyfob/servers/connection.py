@@ -10,83 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
 
-from keyfob.wire.http import Reply, Request
+from keyfob.servers.edge import Door, Edge
+from keyfob.wire.http import Reply
 from keyfob.wire.http1 import CONTINUE, OK, Malformed, read_authority, read_request, write_reply
 
 log = logging.getLogger("keyfob.http")
-
-Handler = Callable[[Request], Awaitable[Reply]]
-"""The slow way: any request. What it raises becomes a 500 that says nothing."""
-
-Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
-"""The fast way, for GET without a body on a connection that stays open: raw target (origin form) and raw headers
-(lower-case names) → a whole answer without `Date` (the edge puts it in), or None: take the slow way."""
-
-Connect = Callable[[str, int], Callable[[asyncio.Transport], None] | None]
-"""CONNECT to that host and port → who takes the transport over once the client was told yes; None: refused."""
 
 IDLE, HEAD, BODY, DONE = range(4)
 """Where the next bytes belong: between requests, in a head, in a body, nowhere (they are thrown away)."""
 
 _OK_LENGTH = len(OK)
-_WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_WATCHED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _NOT_REPEATED = frozenset({b"connection", b"upgrade", b"http2-settings"})
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes in bytes, times in seconds."""
-
-    head: int = 64 * 1024
-    """Request line and headers. A bearer token with many groups is 10 kB, so this is generous."""
-    fields: int = 128
-    body: int = 16 * 1024 * 1024
-    """Resource Manager takes templates of 4 MB and deployments of more."""
-    idle: float = 120.0
-    """Between requests. Longer than Go's 90 s, so that the client closes first."""
-    head_time: float = 20.0
-    body_time: float = 30.0
-    """Without one byte of it."""
-    write_time: float = 60.0
-    """While the client reads nothing of its answer."""
-    linger: float = 2.0
-    """How long a refused client may go on sending before the connection is cut."""
-    handshake: float = 10.0
-
-
-@dataclass(slots=True)
-class Edge:
-    """What all connections of one server share."""
-
-    limits: Limits
-    now: float
-    """Seconds of the server's clock at its last sweep."""
-    date: bytes
-    """The `Date` header line of this second."""
-    server: str
-    request_id: Callable[[], str]
-    arm: Callable[[], None]
-    """Called when a connection begins: starts the sweep if it sleeps."""
-    connections: set[Any] = field(default_factory=set)
-    """Everything with `sweep(now)`, `finish()` and `abort()`."""
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Door:
-    """What one listener does with its requests."""
-
-    handler: Handler
-    hot: Hot | None
-    connect: Connect | None
-    listener: str
-    scheme: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +179,7 @@ class Connection(asyncio.Protocol):
         fields = self._fields
         self._phase = BODY
         for name, value in fields:
-            if name in _WATCHED and name != b"host":
+            if name in _WATCHED:
                 self._watched(name, value)
         limits = self._edge.limits
         if len(fields) > limits.fields or (
@@ -247,7 +187,7 @@ class Connection(asyncio.Protocol):
             and len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields) > limits.head
         ):
             self._stop(431, "The request's headers are too large.")
-        if self._continue and not (self._busy or self._queue or self._blocked):
+        if self._continue and not (self._upgrade or self._busy or self._queue or self._blocked):
             self._transport.write(CONTINUE)
             self._continue = False
 
@@ -465,15 +405,17 @@ class Connection(asyncio.Protocol):
     def _write(self, reply: Reply, method: str, *, close: bool, keep: bool = False, request_id: str = "") -> bool:
         """Writes it; says whether the connection ends with it (the handler may have wished so)."""
         edge = self._edge
-        close = close or any(n.lower() == "connection" and v.lower() == "close" for n, v in reply.headers)
-        for attempt in (reply, _failure(request_id)):
-            try:
-                data = write_reply(attempt, date=edge.date, server=edge.server, method=method, close=close, keep=keep)
-            except Exception:
-                log.exception("a reply cannot be written", extra={"request_id": request_id, "method": method})
-                continue
-            self._transport.write(data)
-            break
+
+        def render(reply: Reply) -> bytes:
+            return write_reply(reply, date=edge.date, server=edge.server, method=method, close=close, keep=keep)
+
+        try:
+            close = close or any(n.lower() == "connection" and v.lower() == "close" for n, v in reply.headers)
+            data = render(reply)
+        except Exception:  # a header that would break out of its line, or no reply at all
+            log.exception("a reply cannot be written", extra={"request_id": request_id, "method": method})
+            data = render(_failure(request_id))
+        self._transport.write(data)
         return close
 
     def _linger(self) -> None:
@@ -484,9 +426,12 @@ class Connection(asyncio.Protocol):
             self._held = False
             self._transport.resume_reading()
         if self._eof or not self._transport.can_write_eof():
-            self._transport.close()
-        else:
+            self._transport.close()  # under TLS the transport itself waits for the client's close_notify
+            return
+        try:
             self._transport.write_eof()
+        except OSError:  # it is gone already
+            self._transport.abort()
 
     # --- the server's side ---
 

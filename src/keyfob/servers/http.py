@@ -8,12 +8,12 @@ import random
 import socket
 import ssl
 import time
-import uuid
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
-from keyfob.servers.connection import Connect, Connection, Door, Edge, Handler, Hot, Limits
+from keyfob.servers.connection import Connection
+from keyfob.servers.edge import Connect, Door, Edge, Handler, Hot, Limits
 
 __all__ = ["Connect", "Handler", "Hot", "HttpServer", "Limits", "Listening"]
 
@@ -180,6 +180,7 @@ def _quick_guids() -> Callable[[], str]:
     bits = random.Random().getrandbits  # noqa: S311  (names requests in logs, guards nothing)
 
     def guid() -> str:
-        return str(uuid.UUID(int=bits(128), version=4))
+        digits = f"{bits(128):032x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
     return guid

@@ -11,9 +11,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from typing import cast
 
-from keyfob.servers.connection import Connect, Handler
+from keyfob.servers.edge import Connect, Handler
 from keyfob.servers.http import HttpServer, Listening
 from keyfob.wire.http import Reply, Request
 
@@ -80,7 +79,7 @@ async def _enter(transport: asyncio.Transport, door: Listening, handshake: float
     if secure is None or hall.lost:
         transport.abort()
         return
-    hall.leave(cast(asyncio.Transport, secure), inner)
+    hall.leave(secure, inner)
 
 
 class _Hall(asyncio.Protocol):

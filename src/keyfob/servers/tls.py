@@ -81,6 +81,9 @@ def leaves(
     ordered = tuple(dict.fromkeys(name.lower().rstrip(".") for name in names))
     if not ordered:
         raise ValueError("a certificate needs at least one name")
+    end = authority.certificate.not_valid_after_utc
+    if now >= end:
+        raise BadAuthority(f"the certificate authority ended on {end:%Y-%m-%d}; move its folder away to make a new one")
     for number, start in enumerate(range(0, len(ordered), NAMES_PER_LEAF)):
         chunk = ordered[start : start + NAMES_PER_LEAF]
         path = directory / f"leaf-{number}.pem"

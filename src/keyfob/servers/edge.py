@@ -1,0 +1,82 @@
+"""What the connections of one server share: its limits, its time, and what each listener does with a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from keyfob.wire.http import Reply, Request
+
+Handler = Callable[[Request], Awaitable[Reply]]
+"""The slow way: any request. What it raises becomes a 500 that says nothing."""
+
+Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
+"""The fast way, for GET without a body on a connection that stays open: raw target (origin form) and raw headers
+(lower-case names) → a whole answer without `Date` (the edge puts it in), or None: take the slow way."""
+
+Connect = Callable[[str, int], Callable[[asyncio.Transport], None] | None]
+"""CONNECT to that host and port → who takes the transport over once the client was told yes; None: refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    head: int = 64 * 1024
+    """Request line and headers. A bearer token with many groups is 10 kB, so this is generous."""
+    fields: int = 128
+    body: int = 16 * 1024 * 1024
+    """Resource Manager takes templates of 4 MB and deployments of more."""
+    idle: float = 120.0
+    """Between requests. Longer than Go's 90 s, so that the client closes first."""
+    head_time: float = 20.0
+    body_time: float = 30.0
+    """Without one byte of it."""
+    write_time: float = 60.0
+    """While the client reads nothing of its answer."""
+    linger: float = 2.0
+    """How long a refused client may go on sending before the connection is cut."""
+    handshake: float = 10.0
+
+
+class Watched(Protocol):
+    """A connection, as its server sees it."""
+
+    @property
+    def door(self) -> Door: ...
+
+    def sweep(self, now: float) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Edge:
+    """What all connections of one server share."""
+
+    limits: Limits
+    now: float
+    """Seconds of the server's clock at its last sweep."""
+    date: bytes
+    """The `Date` header line of this second."""
+    server: str
+    request_id: Callable[[], str]
+    arm: Callable[[], None]
+    """Called when a connection begins: starts the sweep if it sleeps."""
+    connections: set[Watched] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Door:
+    """What one listener does with its requests."""
+
+    handler: Handler
+    hot: Hot | None
+    connect: Connect | None
+    listener: str
+    scheme: str
