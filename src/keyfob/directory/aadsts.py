@@ -103,11 +103,16 @@ TABLE: Mapping[int, Row] = {
     ),
     # client assertions
     50027: Row("invalid_client", 401, "JWT token is invalid or malformed."),
+    5002723: Row(
+        "invalid_client",
+        401,
+        "Invalid JWT token. No certificate SHA-1 thumbprint, certificate SHA-256 thumbprint, nor keyId specified in "
+        "token header.",
+    ),
     700027: Row(
         "invalid_client",
         401,
-        "The certificate with identifier used to sign the client assertion is not registered on application. "
-        "[Reason - {reason}]",
+        "{what} [Reason - {reason}]",
     ),
     700023: Row(
         "invalid_client",
@@ -159,6 +164,12 @@ TABLE: Mapping[int, Row] = {
     # resource and scope
     500011: Row("invalid_resource", 400, _RESOURCE),
     70011: Row("invalid_scope", 400, "The provided value for the input parameter 'scope' is not valid. {reason}"),
+    28000: Row(
+        "invalid_scope",
+        400,
+        "Provided value for the input parameter scope is not valid because it contains more than one resource. "
+        "Scope {scope} is not valid.",
+    ),
     28002: Row(
         "invalid_scope",
         400,
@@ -179,6 +190,8 @@ TABLE: Mapping[int, Row] = {
         "The user account {user} does not exist in the {tenant} directory. To sign into this application, the account "
         "must be added to the directory.",
     ),
+    50020: Row("invalid_grant", 400, "User account '{user}' does not exist in tenant '{tenant}'."),
+    50058: Row("login_required", 400, "A silent sign-in request was sent but no user is signed in."),
     50057: Row("invalid_grant", 400, "The user account is disabled."),
     50053: Row(
         "invalid_grant",
@@ -211,11 +224,6 @@ TABLE: Mapping[int, Row] = {
         "invalid_grant",
         400,
         "The Code_Verifier does not match the code_challenge supplied in the authorization request.",
-    ),
-    50148: Row(
-        "invalid_grant",
-        400,
-        "The code_verifier does not match the code_challenge supplied in the authorization request for PKCE.",
     ),
     500112: Row(
         "invalid_client",

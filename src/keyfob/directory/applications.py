@@ -22,6 +22,7 @@ from keyfob.directory.model import (
 )
 from keyfob.directory.principals import create_service_principal, delete_principal, find_service_principal
 from keyfob.directory.records import APPLICATIONS, FEDERATED_CREDENTIALS, SERVICE_PRINCIPALS, normal_name
+from keyfob.directory.redirects import check_redirect_uri
 from keyfob.directory.secrets import hash_secret, new_secret
 from keyfob.errors import Conflict, InvalidInput, NotFound
 from keyfob.store.port import Session, Transaction
@@ -45,6 +46,8 @@ class NewSecret:
 
 async def create_application(tx: Transaction, application: Application, *, principal_id: str) -> ServicePrincipal:
     """Registers the application with its service principal in the home tenant. Raises `Conflict`."""
+    for redirect_uri in application.redirect_uris:
+        check_redirect_uri(redirect_uri)
     if await APPLICATIONS.find(tx, "app_id", application.app_id):
         raise Conflict(f"An application with the id {application.app_id} already exists.")
     for uri in application.identifier_uris:
@@ -87,6 +90,8 @@ async def list_applications(session: Session, tenant_id: str) -> list[Applicatio
 async def update_application(tx: Transaction, application: Application) -> None:
     """Replaces it, and lets the home tenant's service principal follow."""
     await _require(tx, application.tenant_id, application.id)
+    for redirect_uri in application.redirect_uris:
+        check_redirect_uri(redirect_uri)
     await APPLICATIONS.put(tx, f"{application.tenant_id}/{application.id}", application)
     old = await find_service_principal(tx, application.tenant_id, application.app_id)
     if old is not None:

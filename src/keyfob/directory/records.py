@@ -45,4 +45,11 @@ SERVICE_PRINCIPALS = Records(
 FEDERATED_CREDENTIALS = Records("directory.federated_credentials", FederatedCredential)
 APP_ROLE_ASSIGNMENTS = Records("directory.app_role_assignments", AppRoleAssignment)
 SIGNING_KEYS = Records("directory.signing_keys", SigningKey)
-PENDING = Records("directory.pending", Pending, index=lambda p: {"user_code": p.user_code} if p.user_code else {})
+
+PENDING = Records(
+    "directory.pending",
+    Pending,
+    index=lambda p: {
+        name: value for name, value in (("user_code", p.user_code), ("family", p.family)) if value and p.kind != "code"
+    },
+)
