@@ -288,6 +288,10 @@ class Change:
     tenant_id: str
     api_version: str
     now: float
+    query: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Query parameters by lower-case name, `api-version` included: POST actions page and filter by them."""
+    url: str = ""
+    """What the client addressed, without the query."""
 
 
 class ResourceOperations(Protocol):

@@ -15,6 +15,10 @@ class IdentityNotFound(InvalidInput):
         super().__init__(message)
 
 
+class IdentityDisabled(IdentityNotFound):
+    """Its service principal was disabled. Clients see what they see for an unknown identity."""
+
+
 class MultipleIdentities(InvalidInput):
     """Several user-assigned identities, and the request names none."""
 
@@ -43,6 +47,13 @@ def choose(host: HostIdentities, selector: Selector, *, lone_user_identity: bool
     App Service), the only user-assigned one. Something named: that one, if it is attached to this host; a client or
     object id may be the system-assigned identity's. An empty value counts as not given.
     """
+    chosen = _choose(host, selector, lone_user_identity)
+    if not chosen.enabled:
+        raise IdentityDisabled
+    return chosen
+
+
+def _choose(host: HostIdentities, selector: Selector, lone_user_identity: bool) -> Attached:
     named = [kind for kind in ("client_id", "object_id", "resource_id") if getattr(selector, kind)]
     if len(named) > 1:
         raise ConflictingSelectors

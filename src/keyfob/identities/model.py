@@ -43,6 +43,9 @@ class Attached:
     principal_id: str
     client_id: str
     tenant_id: str
+    enabled: bool = True
+    """Whether its service principal may sign in. A disabled one is still meant, and then refused: no request falls
+    through to another identity because of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,10 @@ class ResourceReader(Protocol):
 
     async def using(self, session: Session, identity: ResourceId) -> Sequence[Identified]:
         """Every resource that has this user-assigned identity attached."""
+        ...
+
+    async def subscription_name(self, session: Session, subscription_id: str) -> str:
+        """Its display name; "" when there is no such subscription."""
         ...
 
 

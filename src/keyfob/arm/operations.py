@@ -1,0 +1,215 @@
+"""Long-running operations: a table of states, stored, and resumed by whoever starts next.
+
+    Accepted ──start──▶ Running ──succeed──▶ Succeeded
+       │                   ├──────fail─────▶ Failed        what was to be done was refused
+       └────preempt────▶ Canceled ◀─preempt┘                a newer operation took the resource over
+
+An operation is begun in the transaction of the request that asks for it. What it does at its end (`perform`) happens
+in one transaction with its last state, so a crash leaves it either unfinished, to be done again, or done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from keyfob.arm.model import LongOperation, OperationError
+from keyfob.arm.resources import OPERATIONS
+from keyfob.clock import Clock, Ids, iso
+from keyfob.errors import Problem
+from keyfob.store.port import Store, Transaction
+
+_log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    ACCEPTED = "Accepted"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+
+
+class Event(StrEnum):
+    START = "start"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    PREEMPT = "preempt"
+
+
+TABLE: Mapping[tuple[State, Event], State] = {
+    (State.ACCEPTED, Event.START): State.RUNNING,
+    (State.ACCEPTED, Event.PREEMPT): State.CANCELED,
+    (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
+    (State.RUNNING, Event.FAIL): State.FAILED,
+    (State.RUNNING, Event.PREEMPT): State.CANCELED,
+}
+TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
+
+
+class Preempted(Problem):
+    """A newer operation works on the resource."""
+
+    status = 409
+    code = "OperationPreempted"
+
+    def __init__(self) -> None:
+        super().__init__("Operation execution has been preempted by a more recent operation.")
+
+
+Perform = Callable[[Transaction, LongOperation], Awaitable[None]]
+"""Does what the operation is for. Raises `Preempted`, or any other `Problem` when it cannot be done."""
+Give_up = Callable[[Transaction, LongOperation], Awaitable[None]]
+"""Told after a failure, so that the resource does not stay in between."""
+
+
+class Operations:
+    def __init__(
+        self, *, store: Store, clock: Clock, ids: Ids, seconds: float, perform: Perform, give_up: Give_up
+    ) -> None:
+        """`seconds` is how long each takes. 0: it is done by the next request, or at once in the background."""
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._seconds = seconds
+        self._perform = perform
+        self._give_up = give_up
+        self._due: dict[str, float] = {}
+        self._more = asyncio.Event()
+        store.watch(OPERATIONS.topic, self._changed)
+        self._begun: dict[str, float] = {}
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds for the `Retry-After` header. Never 0: azure-core 1.x takes that for absent and waits 30 s."""
+        return max(1, min(15, round(self._seconds)))
+
+    async def begin(self, tx: Transaction, operation: LongOperation) -> LongOperation:
+        """Stores a new operation; `id`, `state`, `began` and `due` are set here."""
+        now = self._clock.now()
+        begun = msgspec.structs.replace(
+            operation, id=self._ids.guid(), state=State.ACCEPTED, began=now, due=now + self._seconds
+        )
+        await OPERATIONS.insert(tx, begun.id, begun)
+        self._begun[begun.id] = begun.due
+        return begun
+
+    def _changed(self, key: str) -> None:
+        """After the commit of what began here: only now is there something to finish."""
+        due = self._begun.pop(key, None)
+        if due is not None:
+            self._due[key] = due
+            self._more.set()
+
+    async def look(self, id: str) -> LongOperation | None:
+        """Its state now, moved on if its time has come."""
+        row = await OPERATIONS.get(self._store, id)
+        if row is None or row.value.state in TERMINAL:
+            return row.value if row else None
+        if row.value.due <= self._clock.now():
+            await self._finish(id)
+        elif row.value.state == State.ACCEPTED:
+            await self._start(id)
+        row = await OPERATIONS.get(self._store, id)
+        return row.value if row else None
+
+    async def settle(self) -> None:
+        """Finishes every operation that is due. Cheap when there is none: each request does this first."""
+        if not self._due:
+            return
+        now = self._clock.now()
+        for id in [id for id, due in self._due.items() if due <= now]:
+            await self._finish(id)
+
+    async def resume(self) -> int:
+        """Takes up what an earlier process, or another node, left unfinished. How many there are."""
+        for row in await OPERATIONS.find(self._store, "unfinished", "yes"):
+            self._due.setdefault(row.key, row.value.due)
+        self._more.set()
+        return len(self._due)
+
+    async def run(self, *, every: float = 30.0) -> None:
+        """The background: finishes operations when they are due, and looks now and then for abandoned ones."""
+        while True:
+            try:
+                await self.resume()
+                await self.settle()
+            except Problem as problem:
+                _log.warning("long-running operations wait: %s", problem.message)
+            self._more.clear()
+            if self._due and min(self._due.values()) <= self._clock.now():
+                await asyncio.sleep(1)  # one that could not be finished
+                continue
+            wait = min([every, *(due - self._clock.now() for due in self._due.values())])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._more.wait(), max(0.0, wait))
+
+    async def _start(self, id: str) -> None:
+        async with self._store.transaction() as tx:
+            row = await OPERATIONS.get(tx, id)
+            if row is not None and row.value.state == State.ACCEPTED:
+                await OPERATIONS.put(tx, id, _moved(row.value, Event.START))
+
+    async def _finish(self, id: str) -> None:
+        try:
+            async with self._store.transaction() as tx:
+                operation = await self._unfinished(tx, id)
+                if operation is None:
+                    self._due.pop(id, None)
+                    return
+                await self._perform(tx, operation)
+                await OPERATIONS.put(tx, id, _moved(operation, Event.SUCCEED, ended=self._clock.now()))
+        except Preempted as preempted:
+            await self._end(id, Event.PREEMPT, preempted)
+        except Problem as problem:
+            if problem.status >= 500:
+                raise  # the store, not the operation: it stays unfinished
+            await self._end(id, Event.FAIL, problem)
+        self._due.pop(id, None)
+
+    async def _end(self, id: str, event: Event, problem: Problem) -> None:
+        async with self._store.transaction() as tx:
+            operation = await self._unfinished(tx, id)
+            if operation is None:
+                return
+            error = OperationError(code=problem.code, message=problem.message)
+            await OPERATIONS.put(tx, id, _moved(operation, event, ended=self._clock.now(), error=error))
+            if event is Event.FAIL:
+                await self._give_up(tx, operation)
+
+    async def _unfinished(self, tx: Transaction, id: str) -> LongOperation | None:
+        """The operation, running; None when somebody finished it meanwhile."""
+        row = await OPERATIONS.get(tx, id)
+        if row is None or row.value.state in TERMINAL:
+            return None
+        return _moved(row.value, Event.START) if row.value.state == State.ACCEPTED else row.value
+
+
+def _moved(operation: LongOperation, event: Event, **more: Any) -> LongOperation:
+    """The next state by the table; KeyError would be a bug of ours."""
+    return msgspec.structs.replace(operation, state=TABLE[State(operation.state), event], **more)
+
+
+def status_document(operation: LongOperation, id: str) -> dict[str, Any]:
+    """What `Azure-AsyncOperation` URLs answer. `id` is the path of that URL."""
+    state = State(operation.state)
+    document: dict[str, Any] = {
+        "id": id,
+        "name": operation.id,
+        "status": str(state) if state in TERMINAL else "InProgress",
+        "startTime": iso(operation.began),
+        "resourceId": operation.resource_id,
+    }
+    if state in TERMINAL:
+        document["endTime"] = iso(operation.ended)
+    if state is State.SUCCEEDED:
+        document["percentComplete"] = 100.0
+    if operation.error is not None:
+        document["error"] = {"code": operation.error.code, "message": operation.error.message}
+    return document

@@ -1,0 +1,408 @@
+"""Resource Manager: every request passes the same phases, in this order.
+
+    path → registry → tenant and subscription → authenticate → authorise → registration → group → body → transaction
+
+So a caller without a token learns the tenant to sign in to, one without a role learns nothing of what exists (403
+comes before 404), and no type or route can forget a phase.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keyfob.access.guard import Guard
+from keyfob.arm.body import parse_object
+from keyfob.arm.dialect import Quota, problem_reply, request_headers
+from keyfob.arm.engine import Engine, Order, Outcome, canonical, placed
+from keyfob.arm.groups import Groups
+from keyfob.arm.listing import page
+from keyfob.arm.model import Resource, Subscription
+from keyfob.arm.paths import Word, obvious_scope, parse_path
+from keyfob.arm.present import present
+from keyfob.arm.providers import Providers, require_registered
+from keyfob.arm.registry import Registry, listed_version, required_version, version_of
+from keyfob.arm.resources import (
+    RESOURCES,
+    get_group,
+    get_subscription,
+    group_not_found,
+    resource_not_found,
+)
+from keyfob.arm.statuses import Statuses, status_location
+from keyfob.arm.subscriptions import Subscriptions, subscription_not_found
+from keyfob.clock import Clock, Ids
+from keyfob.clouds.cloud import Cloud
+from keyfob.declare import (
+    Access,
+    Action,
+    Address,
+    Call,
+    Caller,
+    Level,
+    Provider,
+    Public,
+    ResourceType,
+    Route,
+    RouteTable,
+)
+from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound, Problem
+from keyfob.resource_id import ResourceId
+from keyfob.store.port import Store
+from keyfob.wire.http import Reply, Request
+
+_log = logging.getLogger(__name__)
+_VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
+
+
+class ResourceManager:
+    """The plane of service `resource_manager`. `engine.operations.run()` is its background task."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        guard: Guard,
+        clouds: Mapping[str, Cloud],
+        providers: Sequence[Provider],
+        clock: Clock,
+        ids: Ids,
+        operation_seconds: float = 0.0,
+    ) -> None:
+        self._store = store
+        self._guard = guard
+        self._clock = clock
+        self._ids = ids
+        self._quota = Quota()
+        self.registry = Registry(providers)
+        self.engine = Engine(
+            store=store,
+            registry=self.registry,
+            guard=guard,
+            clock=clock,
+            ids=ids,
+            clouds=clouds,
+            operation_seconds=operation_seconds,
+        )
+        self.subscriptions = Subscriptions(store=store, guard=guard, clouds=clouds)
+        self.own = RouteTable(
+            [
+                *self.subscriptions.routes(),
+                *Groups(store=store, guard=guard, clock=clock, engine=self.engine).routes(),
+                *Providers(store=store, registry=self.registry, subscriptions=self.subscriptions).routes(),
+                *Statuses(store=store, guard=guard, engine=self.engine).routes(),
+            ]
+        )
+
+    # --- the front
+
+    async def __call__(self, request: Request, address: Address) -> Reply:
+        now = self._clock.now()
+        request_id = request.request_id or self._ids.guid()
+        tenant: list[str] = []  # learnt on the way: a challenge names it
+        try:
+            await self.engine.operations.settle()
+            reply = await self._answer(request, address.cloud, request_id, tenant)
+        except Problem as problem:
+            found = tenant[0] if tenant else None
+            reply = problem_reply(problem, cloud=address.cloud, tenant_id=found, now=now)
+        except Exception:
+            _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
+            unknown = Problem("The server was unable to complete the request because of an unexpected error.")
+            reply = problem_reply(unknown, cloud=address.cloud, tenant_id=None, now=now)
+        if request.method == "HEAD":
+            reply = Reply(reply.status, b"", reply.headers)
+        segments = request.path.split("/")
+        where = segments[2].lower() if len(segments) > 2 and segments[1].lower() == "subscriptions" else None
+        return reply.adding(
+            *request_headers(request, request_id=request_id, cloud=address.cloud, now=now),
+            self._quota.header(request.method, where, now),
+        )
+
+    async def _answer(self, request: Request, cloud: Cloud, request_id: str, tenant: list[str]) -> Reply:
+        for table, own in ((self.own, True), (self.registry.routes, False)):
+            if found := table.match(request.method, request.path):
+                return await self._route(request, cloud, request_id, tenant, *found, own=own)
+        place = parse_path(request.path) if request.path != "/" else None
+        if isinstance(place, ResourceId):
+            if allowed := self._methods(request.path):
+                raise MethodNotAllowed(
+                    f"The method '{request.method}' is not allowed here: {', '.join(sorted(allowed))} are."
+                )
+            return await self._resource(request, cloud, request_id, tenant, place)
+        if isinstance(place, Word) and request.method == "GET":
+            return await self._list(request, cloud, request_id, tenant, place)
+        if isinstance(place, Word) and request.method == "POST":
+            return await self._act(request, cloud, request_id, tenant, place)
+        if self._methods(request.path) or place is not None:
+            raise MethodNotAllowed(f"The requested resource does not support http method '{request.method}'.")
+        raise NotFound(
+            "The request did not have a subscription or a valid tenant level resource provider.",
+            code="MissingSubscription",
+        )
+
+    def _methods(self, path: str) -> frozenset[str]:
+        return self.own.methods(path) | self.registry.routes.methods(path)
+
+    # --- the phases
+
+    async def _enter(
+        self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], access: Access, scope: ResourceId
+    ) -> tuple[Caller | None, Subscription | None]:
+        """Tenant and subscription, then who is asking, then whether they may."""
+        subscription = None
+        if scope.subscription_id is not None:
+            subscription = await get_subscription(self._store, scope.subscription_id)
+            if subscription is None or subscription.cloud != cloud.name:
+                raise subscription_not_found(scope.subscription_id)
+            tenant.append(subscription.tenant_id)
+        if isinstance(access, Public):
+            return None, subscription
+        caller = await self._guard.authenticate(
+            request.headers.get("authorization"),
+            audiences=frozenset(cloud.audiences["resource_manager"]),
+            tenant_id=subscription.tenant_id if subscription else None,
+            now=self._clock.now(),
+        )
+        if isinstance(access, Action):
+            await self._guard.authorize(caller, access, scope, request_id=request_id, service="resource_manager")
+        return caller, subscription
+
+    async def _place(self, subscription: Subscription | None, namespace: str, scope: ResourceId) -> None:
+        """The subscription is registered for the namespace, and the group is there."""
+        if subscription is not None:
+            require_registered(subscription, self.registry.namespace(namespace))
+        if scope.resource_group is not None and await get_group(self._store, scope) is None:
+            raise group_not_found(scope.resource_group)
+
+    def _kind(self, request: Request, cloud: Cloud, type_name: str) -> tuple[ResourceType, str]:
+        version = required_version(request.query.get("api-version"))
+        kind = self.registry.type(type_name, version)
+        return kind, version_of(kind, version, locations=cloud.locations)
+
+    # --- declared routes
+
+    async def _route(
+        self,
+        request: Request,
+        cloud: Cloud,
+        request_id: str,
+        tenant: list[str],
+        route: Route,
+        parameters: dict[str, str],
+        *,
+        own: bool,
+    ) -> Reply:
+        version = listed_version(request.query.get("api-version"), route.api_versions)
+        if route.scope is not None:
+            scope = route.scope(parameters, None)
+        else:
+            scope = obvious_scope(request.path, parameters.get("scope"))
+        caller, subscription = await self._enter(request, cloud, request_id, tenant, route.access, scope)
+        if not own:
+            await self._place(subscription, self.registry.owner(route), scope)
+        return await route.operation(
+            Call(
+                request=request,
+                parameters=parameters,
+                cloud=cloud,
+                scope=scope,
+                caller=caller,
+                api_version=version,
+                now=self._clock.now(),
+            )
+        )
+
+    # --- resources
+
+    async def _resource(
+        self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], id: ResourceId
+    ) -> Reply:
+        kind, version = self._kind(request, cloud, id.type)
+        verb = _VERBS.get(request.method)
+        if verb is None:
+            raise MethodNotAllowed(f"The requested resource does not support http method '{request.method}'.")
+        if not placed(kind, id):
+            raise NotFound(
+                f"The resource type '{kind.name}' cannot be at '{id}': it belongs to a {kind.level}.",
+                code="InvalidResourceType",
+            )
+        id = canonical(id, kind)
+        access = Action(f"{kind.name}/{verb}")
+        caller, subscription = await self._enter(request, cloud, request_id, tenant, access, id)
+        assert caller is not None
+        await self._place(subscription, kind.name.partition("/")[0], id)
+        if verb == "read":
+            return await self._get(request, id, kind, version)
+        order = self._order(request, cloud, request_id, id, kind, version, caller)
+        if request.method == "DELETE":
+            return self._deleted(request, await self.engine.delete(order))
+        return await self._written(request, order, await self.engine.write(order))
+
+    def _order(
+        self,
+        request: Request,
+        cloud: Cloud,
+        request_id: str,
+        id: ResourceId,
+        kind: ResourceType,
+        version: str,
+        caller: Caller,
+    ) -> Order:
+        body: dict[str, Any] = {}
+        if request.method != "DELETE":
+            body = parse_object(request.body, empty=request.method == "POST")
+        return Order(
+            id=id,
+            kind=kind,
+            method=request.method,
+            caller=caller,
+            cloud=cloud,
+            tenant_id=caller.tenant_id,
+            api_version=version,
+            request_id=request_id,
+            body=body,
+            if_match=request.headers.get("if-match"),
+            if_none_match=request.headers.get("if-none-match"),
+            query={name: request.query[name] for name in request.query},
+            url=request.url,
+        )
+
+    async def put(
+        self,
+        id: ResourceId,
+        body: Mapping[str, Any],
+        *,
+        caller: Caller,
+        cloud: Cloud,
+        api_version: str,
+        request_id: str,
+    ) -> Outcome:
+        """A resource put on behalf of a template deployment's caller: the same phases, without a request."""
+        kind = self.registry.type(id.type, api_version)
+        version = version_of(kind, api_version, locations=cloud.locations)
+        if not placed(kind, id):
+            raise InvalidInput(f"The resource type '{kind.name}' cannot be at '{id}'.", code="InvalidTemplate")
+        id = canonical(id, kind)
+        subscription = None
+        if id.subscription_id is not None:
+            subscription = await get_subscription(self._store, id.subscription_id)
+            if subscription is None or subscription.cloud != cloud.name or subscription.tenant_id != caller.tenant_id:
+                raise subscription_not_found(id.subscription_id)
+        await self._guard.authorize(
+            caller, Action(f"{kind.name}/write"), id, request_id=request_id, service="resource_manager"
+        )
+        await self._place(subscription, kind.name.partition("/")[0], id)
+        return await self.engine.write(
+            Order(
+                id=id,
+                kind=kind,
+                method="PUT",
+                caller=caller,
+                cloud=cloud,
+                tenant_id=caller.tenant_id,
+                api_version=version,
+                request_id=request_id,
+                body=body,
+            )
+        )
+
+    async def _get(self, request: Request, id: ResourceId, kind: ResourceType, version: str) -> Reply:
+        row = await RESOURCES.get(self._store, id.key)
+        if row is None:
+            raise resource_not_found(id)
+        if request.method == "HEAD":
+            return Reply(204)
+        expand = request.query.get("$expand") or ""
+        shown = await present(self._store, row.value, kind, version, expand)
+        return Reply.json(shown, 200, (("ETag", f'"{row.etag}"'),))
+
+    async def _written(self, request: Request, order: Order, outcome: Outcome) -> Reply:
+        shown = await present(self._store, outcome.stored.value, order.kind, order.api_version)
+        headers = [("ETag", f'"{outcome.stored.etag}"')]
+        if outcome.operation is not None:
+            headers += [
+                ("Azure-AsyncOperation", status_location(request, outcome.operation)),
+                ("Retry-After", str(self.engine.operations.retry_after)),
+            ]
+        return Reply.json(shown, 201 if outcome.created else 200, headers)
+
+    def _deleted(self, request: Request, outcome: Outcome | None) -> Reply:
+        if outcome is None:
+            return Reply(204)
+        if outcome.operation is None:
+            return Reply(200)
+        return Reply(
+            202,
+            headers=(
+                ("Azure-AsyncOperation", status_location(request, outcome.operation)),
+                ("Location", status_location(request, outcome.operation, "operationResults")),
+                ("Retry-After", str(self.engine.operations.retry_after)),
+            ),
+        )
+
+    async def _list(self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], word: Word) -> Reply:
+        kind, version = self._kind(request, cloud, word.type)
+        parent = word.parent
+        own_type = kind.name.count("/") == 1
+        if own_type:
+            if parent.namespace is not None and kind.level is not Level.EXTENSION:
+                raise _no_list(kind, parent)
+        elif parent.type.lower() != kind.name.rpartition("/")[0].lower():
+            raise _no_list(kind, parent)
+        access = Action(f"{kind.name}/read")
+        caller, subscription = await self._enter(request, cloud, request_id, tenant, access, parent)
+        await self._place(subscription, kind.name.partition("/")[0], parent)
+        if not own_type and await RESOURCES.get(self._store, parent.key) is None:
+            raise resource_not_found(parent)
+        expand = request.query.get("$expand") or ""
+        tenant_id = caller.tenant_id if caller else ""
+
+        async def keep(row: Resource) -> bool:
+            return row.tenant_id == tenant_id
+
+        async def show(row: Resource) -> dict[str, Any]:
+            return await present(self._store, row, kind, version, expand)
+
+        rows = await RESOURCES.find(self._store, "type", kind.name.lower())
+        inside = [(row.key, row.value) for row in rows if parent.contains(ResourceId.parse(row.value.id))]
+        return Reply.json(await page(request, inside, keep=keep, show=show))
+
+    async def _act(self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], word: Word) -> Reply:
+        id = word.parent
+        if id.namespace is None:
+            raise NotFound(
+                f"No HTTP resource was found that matches the request URI '{request.path[:200]}'.", code="NotFound"
+            )
+        kind, version = self._kind(request, cloud, id.type)
+        name = next((known for known in kind.actions if known.lower() == word.word.lower()), None)
+        if name is None or not placed(kind, id):
+            raise NotFound(
+                f"The resource type '{kind.name.partition('/')[2]}' has no action '{word.word[:100]}'.",
+                code="InvalidResourceType",
+            )
+        id = canonical(id, kind)
+        action = kind.actions[name].action
+        caller, subscription = await self._enter(request, cloud, request_id, tenant, action, id)
+        assert caller is not None
+        await self._place(subscription, kind.name.partition("/")[0], id)
+        order = self._order(request, cloud, request_id, id, kind, version, caller)
+        reply, operation = await self.engine.act(order, name)
+        if operation is None:
+            return reply
+        return Reply(
+            202,
+            reply.body,
+            (
+                *reply.headers,
+                ("Azure-AsyncOperation", status_location(request, operation)),
+                ("Location", status_location(request, operation, "operationResults")),
+                ("Retry-After", str(self.engine.operations.retry_after)),
+            ),
+            reply.content_type,
+        )
+
+
+def _no_list(kind: ResourceType, parent: ResourceId) -> Problem:
+    return NotFound(f"Resources of type '{kind.name}' are not below '{parent}'.", code="InvalidResourceType")
