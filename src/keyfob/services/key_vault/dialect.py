@@ -46,20 +46,20 @@ def resource_of(target: Target) -> str:
 
 def headers(request: Request, target: Target | None) -> tuple[tuple[str, str], ...]:
     """What every reply carries."""
-    fixed = fixed_headers(target.location if target else "", request.peer)
+    fixed = fixed_headers(target.location if target else "")
+    network = ("x-ms-keyvault-network-info", f"conn_type=Ipv4;addr={request.peer};act_addr_fam=InterNetwork;")
     given = request.headers.get("x-ms-client-request-id")
     echoed = () if given is None or not _printable(given) else (("x-ms-client-request-id", given),)
-    return (*fixed, *echoed, ("x-ms-request-id", request.request_id))
+    return (*fixed, network, *echoed, ("x-ms-request-id", request.request_id))
 
 
-def fixed_headers(location: str, peer: str) -> tuple[tuple[str, str], ...]:
+def fixed_headers(location: str) -> tuple[tuple[str, str], ...]:
     return (
         ("Cache-Control", "no-cache"),
         ("Pragma", "no-cache"),
         ("Expires", "-1"),
         ("x-ms-keyvault-region", location),
         ("x-ms-keyvault-service-version", SERVICE_VERSION),
-        ("x-ms-keyvault-network-info", f"conn_type=Ipv4;addr={peer};act_addr_fam=InterNetwork;"),
         ("X-Content-Type-Options", "nosniff"),
         ("Strict-Transport-Security", "max-age=31536000;includeSubDomains"),
     )

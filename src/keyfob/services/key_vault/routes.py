@@ -19,6 +19,7 @@ from keyfob.errors import InvalidInput
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault import policies as may
 from keyfob.services.key_vault.dialect import headers
+from keyfob.services.key_vault.locate import base_of
 from keyfob.services.key_vault.model import (
     Recovery,
     Secret,
@@ -28,6 +29,8 @@ from keyfob.services.key_vault.model import (
     deleted_members,
     from_wire,
 )
+from keyfob.services.key_vault.records import key_of
+from keyfob.services.key_vault.remembered import Remembered
 from keyfob.services.key_vault.secrets import Page, Secrets, Vault
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply, Request
@@ -45,11 +48,6 @@ def api_version(request: Request) -> str:
     if version in _OLD or _VERSION.fullmatch(version):
         return version
     raise InvalidInput(f"The specified version ({version[:40]}) is not recognized.", code="BadParameter")
-
-
-def base_of(cloud_suffix: str, name: str, port: int | None = None) -> str:
-    """The URL of a vault, no trailing slash."""
-    return f"https://{name.lower()}.{cloud_suffix}" + (f":{port}" if port not in (None, 443) else "")
 
 
 def _named(parameters: Mapping[str, str], target: Target | None) -> ResourceId:
@@ -70,9 +68,10 @@ def _vault(parameters: Mapping[str, str], target: Target | None) -> ResourceId:
 class SecretRoutes:
     """The operations behind the rows."""
 
-    def __init__(self, *, store: Store, secrets: Secrets) -> None:
+    def __init__(self, *, store: Store, secrets: Secrets, remembered: Remembered) -> None:
         self._store = store
         self._secrets = secrets
+        self._remembered = remembered
 
     def rows(self) -> tuple[Route, ...]:
         return (
@@ -97,7 +96,9 @@ class SecretRoutes:
     async def get(self, call: Call) -> Reply:
         vault = vault_of(call)
         name, version = call.parameters["name"], call.parameters.get("version", "")
+        changes = self._remembered.changes
         found = await self._secrets.find(self._store, vault, name, version)
+        self._remembered.keep(key_of(vault.id, name), version.lower(), found, changes)
         return self._bundle(call, found, value=self._secrets.open(vault.id, found))
 
     async def set(self, call: Call) -> Reply:
@@ -216,7 +217,7 @@ def vault_of(call: Call) -> Vault:
 
 def _base(call: Call) -> str:
     assert call.target is not None
-    return base_of(call.target.cloud.suffixes["key_vault"], call.target.name, call.request.port)
+    return base_of(call.target.cloud, call.target.name, call.request.port)
 
 
 def _most(call: Call) -> int:
