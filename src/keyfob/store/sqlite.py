@@ -151,10 +151,22 @@ class SqliteStore:
             self._drop_group_if_empty()
             self._turn.give()
 
+    async def seen(self) -> None:
+        """Waits until everything that a body could see is committed, or gone.
+
+        After a transaction that failed, because of what another of its group wrote. Its caller may now read that from
+        the store; and one that reads an etag and tries again would otherwise do so for ever, as reads never wait.
+        """
+        if self._waiting:
+            cancelled = await settle(self._waiting[-1][0])
+            if cancelled is not None:
+                raise cancelled
+
     async def finish(self, transaction: SqliteTransaction) -> None:
         """Returns when what the body wrote is on the disk and the watchers have been told."""
         if transaction.failure is not None:
             self.undo(transaction)
+            await self.seen()
             raise transaction.failure
         try:
             self._writer.execute("RELEASE body")
@@ -263,6 +275,8 @@ class _Scope:
             await self._store.finish(self._transaction)
         else:
             self._store.undo(self._transaction)
+            if not isinstance(error, GeneratorExit):  # then nothing may wait any more
+                await self._store.seen()
 
 
 def statements(script: str) -> Iterator[str]:
