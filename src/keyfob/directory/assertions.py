@@ -183,16 +183,19 @@ def _same_certificate(sent: str, der: bytes) -> bool:
 def _signed(statement: Statement, key: RSAKey, algorithms: Sequence[str]) -> bool:
     if statement.header.get("alg") not in algorithms or "crit" in statement.header:
         return False
+    registry = _Registry(algorithms=list(algorithms), strict_check_header=False)
     try:
-        jws.deserialize_compact(statement.text, key, algorithms=list(algorithms), registry=_registry(algorithms))
+        jws.deserialize_compact(statement.text, key, algorithms=list(algorithms), registry=registry)
     except (JoseError, ValueError):
         return False
     return True
 
 
-def _registry(algorithms: Sequence[str]) -> jws.JWSRegistry:
-    """Headers that we do not read (`x5t#S256`, …) are no reason to refuse."""
-    return jws.JWSRegistry(algorithms=list(algorithms), strict_check_header=False)
+class _Registry(jws.JWSRegistry):
+    """Room for a certificate chain in the header (`x5c`), and no refusal of headers that we do not read."""
+
+    max_header_length = LONGEST
+    max_payload_length = LONGEST
 
 
 def _hex(thumbprint: str) -> str:
