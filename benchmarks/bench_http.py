@@ -145,11 +145,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], name: str) -> None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise SystemExit(f"a server ended at once: {process.args}")
+            raise SystemExit(f"{name} ended at once")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
             return
         time.sleep(0.02)
@@ -160,7 +160,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 def running(command: Sequence[str], port: int, env: dict[str, str] | None = None) -> Iterator[int]:
     process = subprocess.Popen([*pinned(0), *command], env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL)
     try:
-        wait_for(port, process)
+        wait_for(port, process, command[0])
         yield process.pid
     finally:
         process.terminate()

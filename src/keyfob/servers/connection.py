@@ -253,6 +253,8 @@ class Connection(asyncio.Protocol):
                 if host:
                     return None
                 host = True
+            elif name == b"connection" and self._parser.get_http_version() != "1.1":
+                return None  # an HTTP/1.0 client must be told that the connection stays
         if not host:
             return None  # none, or two: the slow way refuses it
         try:

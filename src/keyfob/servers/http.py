@@ -9,13 +9,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any
 
 from keyfob.servers.connection import Connection
 from keyfob.servers.edge import Connect, Door, Edge, Handler, Hot, Limits
 
 __all__ = ["Connect", "Handler", "Hot", "HttpServer", "Limits", "Listening"]
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 SWEEP = 1.0
 """Seconds between looks at the connections, while there are any."""
@@ -173,7 +175,11 @@ class HttpServer:
 
 
 def _date_line(now: float) -> bytes:
-    return f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
+    """IMF-fixdate (RFC 9110 §5.6.7): English whatever the locale, so not `strftime`."""
+    at = time.gmtime(now)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    return f"Date: {day}, {at.tm_mday:02} {month} {at.tm_year} {clock} GMT\r\n".encode()
 
 
 def _quick_guids() -> Callable[[], str]:

@@ -260,8 +260,8 @@ def _write(path: Path, data: bytes, *, mode: int, replace: bool = True) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+        os.chmod(temporary, mode)
         if replace:
             os.replace(temporary, path)
         else:
@@ -272,6 +272,8 @@ def _write(path: Path, data: bytes, *, mode: int, replace: bool = True) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+    if os.name == "nt":  # a folder is no file there
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

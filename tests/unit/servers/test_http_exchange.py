@@ -289,7 +289,7 @@ def test_reading_stops_while_a_request_is_worked_on(edge: Any) -> None:
 
     def send(data: bytes) -> int:
         try:
-            return peer.sock.send(data)
+            return int(peer.sock.send(data))
         except TimeoutError:
             return 0
 
@@ -332,6 +332,7 @@ def test_hot_answers_before_the_handler_and_gets_a_date(edge: Any) -> None:
         b"GET http://h/hot HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET /hot HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         b"GET /hot HTTP/1.0\r\n\r\n",
+        b"GET /hot HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
         b"GET /hot HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
         b"GET /hot HTTP/1.1\r\n\r\n",
     ],
@@ -339,6 +340,12 @@ def test_hot_answers_before_the_handler_and_gets_a_date(edge: Any) -> None:
 def test_hot_is_only_for_plain_gets(edge: Any, message: bytes) -> None:
     peer = edge.peer(edge.listen(hot=lambda target, headers: b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhot"))
     assert peer.send(message).reply()[2] != b"hot"
+
+
+def test_hot_is_for_clients_that_say_keep_alive_too(edge: Any) -> None:
+    peer = edge.peer(edge.listen(hot=lambda target, headers: b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhot"))
+    message = b"GET /hot HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n"
+    assert peer.send(message).reply()[2] == peer.send(message).reply()[2] == b"hot"
 
 
 def test_hot_waits_behind_a_slow_request(edge: Any) -> None:
