@@ -47,6 +47,10 @@ class Listening:
         raise RuntimeError("the listener is closed")
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def tls(self) -> ssl.SSLContext | None:
         return self._tls
 
@@ -124,6 +128,7 @@ class HttpServer:
         door = Door(handler, hot, connect, listener, scheme or ("https" if tls is not None else "http"))
         listening = Listening(self.edge, door, tls)
         await listening.open(sock)
+        self._listening = [each for each in self._listening if not each.closed]  # hosts come and go
         self._listening.append(listening)
         return listening
 

@@ -456,3 +456,5 @@ def test_closing_one_listener_leaves_the_others(edge: Any) -> None:
     edge.call(first.close)
     assert gone.ended()
     assert stays.send(GET).reply()[0] == 200
+    edge.listen(server=server, listener="vm-3")
+    assert [each.listener for each in server._listening] == ["vm-2", "vm-3"]
