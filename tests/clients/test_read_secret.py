@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from keyfob.hosts.sandbox import unavailable
+from keyfob.hosts.sandbox.run import unavailable
 
 pytestmark = [pytest.mark.clients, pytest.mark.sandbox]
 LANGUAGES = ["python", "node", "go", "java", "curl"]

@@ -58,7 +58,7 @@ class Client:
         """One request to a real name, carried to the local front door. Raises `Failure` when it does not answer."""
         parts = urlsplit(url)
         if self._context is None:
-            self._context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.pem"))
+            self._context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.crt"))
         connection = _Door(str(parts.hostname), self.server["address"], self.server["port"], self._context)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:

@@ -61,7 +61,7 @@ def ca(pem: bool, data: Path) -> None:
       keyfob ca
       keyfob ca --pem >> my-bundle.pem
     """
-    certificate = data / "ca" / "ca.pem"
+    certificate = data / "ca" / "ca.crt"
     if not certificate.exists():
         raise Failure(f"{data} has no certificate yet; the first `keyfob up` makes it.")
     if pem:

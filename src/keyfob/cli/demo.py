@@ -64,7 +64,7 @@ class Story:
         self.sandbox = True
 
     def tell(self) -> None:
-        from keyfob.hosts.sandbox import unavailable
+        from keyfob.hosts.sandbox.run import unavailable
 
         self.chapter("A server, a resource group, two virtual machines with identities, and a vault")
         self.run("up", "--detach", "--port", "0")

@@ -34,7 +34,7 @@ def run(host: str, verbose: bool, data: Path, command: tuple[str, ...]) -> None:
       keyfob run --as web -- curl -H Metadata:true \\
           'http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'
     """
-    from keyfob.hosts.sandbox import run_in_sandbox, unavailable
+    from keyfob.hosts.sandbox.run import run_in_sandbox, unavailable
 
     if sentence := unavailable():
         raise Failure(f'{sentence} Use the environment instead: eval "$(keyfob env --as {shlex.quote(host)})".')
@@ -45,7 +45,7 @@ def run(host: str, verbose: bool, data: Path, command: tuple[str, ...]) -> None:
             resource_id=client.find_host(host),
             token=client.token(client.operator["audience"]),
             command=command,
-            ca_pem=(data / "ca" / "ca.pem").read_bytes(),
+            ca_pem=(data / "ca" / "ca.crt").read_bytes(),
             cover=[data],
             verbose=verbose,
         )
@@ -92,7 +92,7 @@ def token(host: str, resource: str, client_id: str | None, decode: bool, data: P
     client = Client(data)
     endpoint = client.open_endpoint(client.find_host(host))["endpoint"]
     query = {"api-version": "2018-02-01", "resource": resource} | ({"client_id": client_id} if client_id else {})
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310  (the server's own loopback URL)
         f"{endpoint}/metadata/identity/oauth2/token?{urlencode(query)}", headers={"Metadata": "true"}
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

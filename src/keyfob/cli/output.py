@@ -41,10 +41,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(*columns, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    drawn = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*row)
-    Console(soft_wrap=False).print(drawn)
+    console = Console()
+    Console(width=None if console.is_terminal else 160, highlight=False).print(drawn)
 
 
 def say(text: str, **style: Any) -> None:

@@ -1,0 +1,79 @@
+"""What a store holds before anybody asked for anything: a tenant, a subscription, an operator that owns everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from keyfob.access.assignments import assign
+from keyfob.app.folder import OperatorFile
+from keyfob.arm.resources import SUBSCRIPTIONS
+from keyfob.arm.subscriptions import ensure_subscription
+from keyfob.clock import Clock, Ids
+from keyfob.clouds.cloud import Cloud
+from keyfob.directory.first_party import FirstParty
+from keyfob.directory.model import Tenant
+from keyfob.directory.tenants import Operator, ensure_first_start
+from keyfob.resource_id import ROOT
+from keyfob.settings import Settings
+from keyfob.store.port import Store, Transaction
+
+OWNER = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+
+
+async def first_start(
+    store: Store,
+    settings: Settings,
+    *,
+    clouds: Mapping[str, Cloud],
+    first_party: Sequence[FirstParty],
+    namespaces: Sequence[str],
+    clock: Clock,
+    ids: Ids,
+) -> OperatorFile | None:
+    """The operator's credentials when this start made them, else None: the secret cannot be read again."""
+    now = clock.now()
+    async with store.transaction() as tx:
+        tenant, operator = await ensure_first_start(
+            tx,
+            clouds=clouds,
+            first_party=first_party,
+            clock=clock,
+            ids=ids,
+            cloud=settings.cloud,
+            password_grant=settings.password_grant,
+        )
+        if operator is None:
+            return None
+        subscription_id = await make_home(tx, tenant, operator, namespaces=namespaces, now=now, ids=ids)
+    return operator_file(clouds[tenant.cloud], operator, subscription_id)
+
+
+async def make_home(
+    tx: Transaction, tenant: Tenant, operator: Operator, *, namespaces: Sequence[str], now: float, ids: Ids
+) -> str:
+    """A subscription of the tenant with every provider registered, and the operator as owner of all. Gives its id."""
+    made = await ensure_subscription(
+        tx, subscription_id=ids.guid(), tenant_id=tenant.id, cloud=tenant.cloud, display_name="Keyfob", now=now
+    )
+    registered = msgspec.structs.replace(made, registrations={name.lower(): True for name in namespaces})
+    await SUBSCRIPTIONS.put(tx, made.id, registered)
+    await assign(
+        tx, tenant_id=tenant.id, scope=ROOT, principal_id=operator.object_id, role_definition_id=OWNER, now=now
+    )
+    return made.id
+
+
+def operator_file(cloud: Cloud, operator: Operator, subscription_id: str) -> OperatorFile:
+    return OperatorFile(
+        cloud=cloud.name,
+        login=cloud.login,
+        resource_manager=cloud.resource_manager,
+        audience=cloud.management_audience,
+        tenant_id=operator.tenant_id,
+        subscription_id=subscription_id,
+        client_id=operator.app_id,
+        object_id=operator.object_id,
+        client_secret=operator.secret,
+    )

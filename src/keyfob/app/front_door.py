@@ -1,0 +1,59 @@
+"""The front door: a host name means a cloud, a service and an account; the service's plane answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from keyfob.clouds.cloud import Cloud
+from keyfob.clouds.hostnames import resolve
+from keyfob.declare import Address, Plane
+from keyfob.wire.http import Reply, Request
+
+Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
+
+
+class FrontDoor:
+    def __init__(
+        self, *, clouds: Mapping[str, Cloud], planes: Mapping[str, Plane], health: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._clouds = clouds
+        self._planes = planes
+        self._health = health
+
+    async def __call__(self, request: Request) -> Reply:
+        if request.path == "/healthz":
+            well = await self._health()
+            return Reply.json({"status": "ok" if well else "the database does not answer"}, 200 if well else 503)
+        found = resolve(request.host, self._clouds)
+        if found is None:
+            return _refusal(421, "UnknownHost", f"No cloud served here has a host called '{request.host}'.")
+        cloud, service, account = found
+        plane = self._planes.get(service)
+        if plane is None:
+            words = service.replace("_", " ")
+            return _refusal(501, "ServiceNotServed", f"{request.host} belongs to {words}, which is not served yet.")
+        return await plane(request, Address(cloud, service, account))
+
+    def knows(self, host: str) -> bool:
+        """Whether a name belongs to any of the clouds: what DNS in a sandbox and the proxy answer for."""
+        return resolve(host, self._clouds) is not None
+
+
+def first_of(hot: Mapping[bytes, Hot]) -> Hot:
+    """One hot function from several, chosen by the beginning of the target: `{b"/secrets/": …}`."""
+    pairs = tuple(hot.items())
+
+    def answer(target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+        for start, function in pairs:
+            if target.startswith(start):
+                return function(target, headers)
+        return None
+
+    return answer
+
+
+def _refusal(status: int, code: str, message: str) -> Reply:
+    body = msgspec.json.encode({"error": {"code": code, "message": message}})
+    return Reply(status, body, (), "application/json; charset=utf-8")

@@ -1,0 +1,232 @@
+"""The composition root: every part built once, by plain constructors with named arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass, field
+
+from keyfob.access.door import Door
+from keyfob.access.guard import Guard
+from keyfob.app import folder
+from keyfob.app.first_start import first_start
+from keyfob.app.front_door import FrontDoor, first_of
+from keyfob.app.hosts import Hosts
+from keyfob.app.local_api import LocalApi
+from keyfob.app.signing import attested_signer
+from keyfob.arm.pipeline import ResourceManager
+from keyfob.arm.resources import Resources
+from keyfob.clock import Clock, Ids
+from keyfob.clouds.hostnames import patterns
+from keyfob.clouds.table import load_clouds
+from keyfob.directory.endpoint import TokenEndpoint as TokenService
+from keyfob.directory.first_party import load_first_party
+from keyfob.directory.keys import KeyRing
+from keyfob.directory.records import TENANTS
+from keyfob.directory.seal import Seal
+from keyfob.directory.tokens import Tokens
+from keyfob.errors import Problem
+from keyfob.hosts.endpoints import Endpoint, endpoints_provider
+from keyfob.hosts.sandbox.control import SandboxControl
+from keyfob.hosts.token_endpoint import TokenEndpoint
+from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
+from keyfob.identities.attached import Attachments
+from keyfob.identities.types import managed_identity_provider
+from keyfob.resource_id import ResourceId
+from keyfob.servers.http import HttpServer, Listening
+from keyfob.servers.proxy import listen_proxy
+from keyfob.servers.tls import server_context
+from keyfob.services.key_vault import key_vault
+from keyfob.settings import Settings
+from keyfob.store.migrations import migrations_of
+from keyfob.store.port import Store
+from keyfob.store.sqlite import open_sqlite
+
+GRACE = 5.0
+"""Seconds that requests at work have when the server stops."""
+
+
+@dataclass
+class App:
+    """A built server. `start` opens its sockets, `stop` closes everything, in that order of need."""
+
+    settings: Settings
+    store: Store
+    guard: Guard
+    resource_manager: ResourceManager
+    front_door: FrontDoor
+    server: HttpServer
+    hosts: Hosts
+    control: SandboxControl
+    door: Doorway
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    port: int = 0
+
+    async def start(self) -> None:
+        """Raises `Problem` when the port is taken."""
+        listening = await self.door.open(_bound(self.settings.address, self.settings.port))
+        self.port = listening.address[1]
+        proxy = await listen_proxy(
+            self.server,
+            sock=_bound("127.0.0.1", 0),
+            allowed=self.front_door.knows,
+            doors={443: listening, self.port: listening},
+            handler=self.front_door,
+        )
+        self.hosts.proxy = f"http://127.0.0.1:{proxy.address[1]}"
+        await self.control.start()
+        self.tasks = [
+            asyncio.create_task(self.resource_manager.engine.operations.run(), name="operations"),
+            asyncio.create_task(self.guard.log.run(), name="decision log"),
+        ]
+
+    async def stop(self) -> None:
+        await self.control.close()
+        await self.server.shutdown(GRACE)
+        for task in self.tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        with contextlib.suppress(Problem):
+            await self.guard.log.flush()
+        await self.store.close()
+
+
+class Doorway:
+    """Opens the front door on a socket: the loopback port, and each sandbox's port 443."""
+
+    def __init__(self, server: HttpServer, front_door: FrontDoor, trust: folder.Trust, hot: object) -> None:
+        self._server = server
+        self._front_door = front_door
+        self._context = server_context(trust.leaves)
+        self._hot = hot
+
+    async def open(self, sock: socket.socket) -> Listening:
+        return await self._server.listen(
+            sock=sock,
+            handler=self._front_door,
+            hot=self._hot,  # type: ignore[arg-type]
+            tls=self._context,
+            listener="front door",
+        )
+
+
+async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
+    """Everything but open sockets. Makes what a first start needs. Raises `Problem` with a sentence for a person."""
+    folder.prepare(settings)
+    clouds, first_party = load_clouds(), load_first_party()
+    master_key = folder.master_key(settings)
+    trust = folder.trust(settings, (*patterns(clouds), "localhost", "127.0.0.1"), clock.now())
+    store = await open_store(settings)
+    try:
+        seal = Seal(master_key)
+        keys = KeyRing(store=store, seal=seal, clock=clock)
+        await keys.load()
+        tokens = Tokens(keys=keys, clouds=clouds, clock=clock, ids=ids)
+        guard = Guard(store=store, tokens=tokens, clock=clock, ids=ids, decisions=settings.decisions)
+        resources = Resources()
+        attachments = Attachments(store=store, resources=resources)
+        metadata = InstanceMetadata(
+            store=store,
+            tokens=TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock),
+            signer=attested_signer(trust.authority, clock),
+            clouds=clouds,
+            clock=clock,
+        )
+        vault = key_vault(store=store, guard=guard, clouds=clouds, clock=clock, ids=ids, master_key=master_key)
+        late: list[Hosts] = []
+
+        async def open_endpoint(host_id: ResourceId) -> Endpoint:
+            return await late[0].open_endpoint(host_id)
+
+        azure = (
+            virtual_machines(store=store, ids=ids),
+            managed_identity_provider(store=store, ids=ids, resources=resources),
+            vault.provider,
+        )
+        namespaces = tuple(provider.namespace for provider in azure)
+        local = LocalApi(
+            store=store,
+            guard=guard,
+            clouds=clouds,
+            first_party=first_party,
+            namespaces=namespaces,
+            clock=clock,
+            ids=ids,
+        )
+        resource_manager = ResourceManager(
+            store=store,
+            guard=guard,
+            clouds=clouds,
+            providers=(*azure, *local.providers(), endpoints_provider(open_endpoint)),
+            clock=clock,
+            ids=ids,
+            operation_seconds=settings.operation_seconds,
+        )
+        front_door = FrontDoor(
+            clouds=clouds,
+            planes={
+                "login": TokenService(
+                    store=store, keys=keys, tokens=tokens, clouds=clouds, seal=seal, clock=clock, ids=ids
+                ),
+                "resource_manager": resource_manager,
+                "key_vault": Door(vault.plane, guard=guard, clock=clock),
+            },
+            health=lambda: _well(store),
+        )
+        server = HttpServer()
+        door = Doorway(server, front_door, trust, first_of({b"/secrets/": vault.hot}))
+        hosts = Hosts(
+            store=store,
+            guard=guard,
+            metadata=metadata,
+            server=server,
+            clouds=clouds,
+            clock=clock,
+            ids=ids,
+            open_door=door.open,
+            knows=front_door.knows,
+            bundle=trust.bundle,
+        )
+        late.append(hosts)
+        operator = await first_start(
+            store, settings, clouds=clouds, first_party=first_party, namespaces=namespaces, clock=clock, ids=ids
+        )
+        if operator is not None:
+            folder.write_operator(settings.operator_file, operator)
+    except BaseException:
+        await store.close()
+        raise
+    control = SandboxControl(path=settings.control_socket, open_host=hosts.open_sandbox)
+    return App(settings, store, guard, resource_manager, front_door, server, hosts, control, door)
+
+
+async def open_store(settings: Settings) -> Store:
+    migrations = migrations_of("keyfob.store")
+    if not settings.database:
+        return await open_sqlite(settings.database_file, migrations)
+    from keyfob.store.postgres import open_postgres
+
+    return await open_postgres(settings.database, migrations)
+
+
+async def _well(store: Store) -> bool:
+    try:
+        await TENANTS.list(store, limit=1)
+    except Problem:
+        return False
+    return True
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        raise Problem(
+            f"Port {port} of {address} cannot be taken ({error.strerror}); choose another with --port, or 0 for any."
+        ) from error
+    return sock
