@@ -36,7 +36,7 @@ def _root(parameters: Mapping[str, str], target: object) -> ResourceId:
 
 
 class LocalApi:
-    """`GET|PUT /providers/Keyfob.Directory/tenants…`, `GET …/principals/{id}`, `GET /providers/Keyfob.Access/decisions`."""
+    """Below `/providers`: `Keyfob.Directory/tenants`, `Keyfob.Directory/principals` and `Keyfob.Access/decisions`."""
 
     def __init__(
         self,

@@ -41,12 +41,16 @@ class Answer:
 class Client:
     """Talks to the server whose data folder this is, as the operator unless another token is given."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, tenant: str | None = None) -> None:
+        """`tenant` is the domain of a tenant made with `keyfob tenant create`; the default one without it."""
         self.data = data
         self.server = _read(
             data / "server.json", f"No server is running for {data}. Start one with `keyfob up --detach`."
         )
-        self.operator = _read(data / "operator.json", f"{data} has no operator.json, or you may not read it.")
+        file = operator_file(data, tenant)
+        self.operator = _read(
+            file, f"{file} is not there, or you may not read it; `keyfob tenant list` shows the tenants."
+        )
         self._tokens: dict[str, str] = {}
         self._context: ssl.SSLContext | None = None
 
@@ -153,6 +157,11 @@ class _Door(http.client.HTTPSConnection):
         plain = socket.create_connection(self._door, timeout=60)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)
+
+
+def operator_file(data: Path, tenant: str | None) -> Path:
+    """Where the operator's credentials for a tenant are."""
+    return data / "operators" / f"{tenant.lower()}.json" if tenant else data / "operator.json"
 
 
 def sentence(answer: Answer) -> str:

@@ -14,15 +14,16 @@ from urllib.parse import urlencode
 import click
 
 from keyfob.cli.client import Client, Failure
-from keyfob.cli.output import data_option, output_option, say, show_json
+from keyfob.cli.output import data_option, output_option, say, show_json, tenant_option
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--as", "host", required=True, metavar="RESOURCE", help="The host: its name, or its resource id.")
 @click.option("--verbose", "-v", is_flag=True, help="Say what is set up for the program, on stderr.")
+@tenant_option
 @data_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(host: str, verbose: bool, data: Path, command: tuple[str, ...]) -> None:
+def run(host: str, verbose: bool, tenant: str | None, data: Path, command: tuple[str, ...]) -> None:
     """Run a program on a host, unmodified.
 
     The program sees 169.254.169.254 and every Azure name on its real port, all answered here; it reaches nothing
@@ -38,7 +39,7 @@ def run(host: str, verbose: bool, data: Path, command: tuple[str, ...]) -> None:
 
     if sentence := unavailable():
         raise Failure(f'{sentence} Use the environment instead: eval "$(keyfob env --as {shlex.quote(host)})".')
-    client = Client(data)
+    client = Client(data, tenant)
     sys.exit(
         run_in_sandbox(
             control=data / "control.sock",
@@ -55,8 +56,9 @@ def run(host: str, verbose: bool, data: Path, command: tuple[str, ...]) -> None:
 @click.command()
 @click.option("--as", "host", required=True, metavar="RESOURCE", help="The host: its name, or its resource id.")
 @output_option
+@tenant_option
 @data_option
-def env(host: str, output: str, data: Path) -> None:
+def env(host: str, output: str, tenant: str | None, data: Path) -> None:
     """Print the variables with which a program on this machine becomes the host, without a sandbox.
 
     Whoever can reach the printed loopback port is the host; `keyfob run` keeps hosts apart, this does not.
@@ -66,7 +68,7 @@ def env(host: str, output: str, data: Path) -> None:
       eval "$(keyfob env --as web)" && python examples/read_secret.py https://shop.vault.azure.net greeting
       keyfob env --as web --output json
     """
-    client = Client(data)
+    client = Client(data, tenant)
     variables = client.open_endpoint(client.find_host(host))["variables"]
     if output == "json":
         show_json(variables)
@@ -80,8 +82,9 @@ def env(host: str, output: str, data: Path) -> None:
 @click.option("--resource", required=True, metavar="URI", help="Audience: https://vault.azure.net, a GUID, …")
 @click.option("--client-id", metavar="GUID", help="Which user-assigned identity.")
 @click.option("--decode", is_flag=True, help="Print what the token says instead of the token.")
+@tenant_option
 @data_option
-def token(host: str, resource: str, client_id: str | None, decode: bool, data: Path) -> None:
+def token(host: str, resource: str, client_id: str | None, decode: bool, tenant: str | None, data: Path) -> None:
     """Ask a host's token endpoint, as a program on that host does.
 
     \b
@@ -89,7 +92,7 @@ def token(host: str, resource: str, client_id: str | None, decode: bool, data: P
       keyfob token --as web --resource https://vault.azure.net --decode
       curl -H "Authorization: Bearer $(keyfob token --as web --resource https://management.azure.com/)" …
     """
-    client = Client(data)
+    client = Client(data, tenant)
     endpoint = client.open_endpoint(client.find_host(host))["endpoint"]
     query = {"api-version": "2018-02-01", "resource": resource} | ({"client_id": client_id} if client_id else {})
     request = urllib.request.Request(  # noqa: S310  (the server's own loopback URL)

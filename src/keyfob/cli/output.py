@@ -31,6 +31,11 @@ def output_option(function: F) -> F:
     )(function)
 
 
+def tenant_option(function: F) -> F:
+    """`--tenant DOMAIN`: one made with `keyfob tenant create`."""
+    return click.option("--tenant", metavar="DOMAIN", help="A tenant made with `keyfob tenant create`.")(function)
+
+
 def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -54,4 +59,4 @@ def say(text: str, **style: Any) -> None:
     click.echo(click.style(text, **style))
 
 
-__all__ = ["Path", "data_option", "output_option", "say", "show_json", "table"]
+__all__ = ["Path", "data_option", "output_option", "say", "show_json", "table", "tenant_option"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from keyfob.cli.client import Client, Failure, sentence
-from keyfob.cli.output import data_option
+from keyfob.cli.output import data_option, tenant_option
 
 
 @click.command()
@@ -18,8 +18,17 @@ from keyfob.cli.output import data_option
 @click.option("--body", metavar="JSON", help="The body: JSON, @FILE, or - for standard input.")
 @click.option("--resource", metavar="URI", help="Audience of the token, for services other than Resource Manager.")
 @click.option("--headers", "-i", is_flag=True, help="Print the status and headers too.")
+@tenant_option
 @data_option
-def rest(method: str, path: str, body: str | None, resource: str | None, headers: bool, data: Path) -> None:
+def rest(
+    method: str,
+    path: str,
+    body: str | None,
+    resource: str | None,
+    headers: bool,
+    tenant: str | None,
+    data: Path,
+) -> None:
     """Call a service as the operator, whose rights are Owner of everything.
 
     PATH is a Resource Manager path or a whole URL; `{subscription}` stands for the default subscription.
@@ -31,7 +40,7 @@ def rest(method: str, path: str, body: str | None, resource: str | None, headers
           --body '{"location": "westeurope"}'
       keyfob rest GET 'https://shop.vault.azure.net/secrets?api-version=7.4' --resource https://vault.azure.net
     """
-    client = Client(data)
+    client = Client(data, tenant)
     path = path.replace("{subscription}", client.operator["subscription_id"])
     encoded = _body(body, client)
     if resource:

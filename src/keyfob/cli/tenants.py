@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import click
 
-from keyfob.cli.client import LOCAL_API, Client
+from keyfob.cli.client import LOCAL_API, Client, operator_file
 from keyfob.cli.output import data_option, output_option, say, show_json, table
 
 
@@ -46,8 +48,12 @@ def create(domain: str, cloud: str, output: str, data: Path) -> None:
     made = Client(data).arm_json(
         "PUT", f"/providers/Keyfob.Directory/tenants/{domain}", {"cloud": cloud}, api_version=LOCAL_API
     )
+    file = operator_file(data, domain)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(made.pop("operator"), out, indent=2)
     if output == "json":
         show_json(made)
         return
     say(f"tenant {made['tenantId']} ({made['domain']}) in {made['cloud']}", fg="green")
-    say(f"  subscription {made['subscriptionId']}")
+    say(f"  subscription {made['subscriptionId']}; other commands take --tenant {made['domain']}")
