@@ -1,7 +1,7 @@
 """The process that is the sandbox's process 1: it makes the namespaces, starts the program and reaps what is left.
 
 It runs forked from the client and talks to it over a socket pair, one JSON object to a message:
-`{"sockets": n}` with the descriptors, `{"prepared": true}`, or `{"failed": sentence}`; back comes
+`{"sockets": n}` with the descriptors, `{"prepared": notes}`, or `{"failed": sentence}`; back comes
 `{"go": environment}`. The program itself then sends `{}`, whose credentials give the client its process id outside.
 
 There is a process namespace because without one a program of the same user could send signals to the server and
@@ -22,7 +22,8 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from keyfob.hosts.sandbox import kernel as k
 from keyfob.hosts.sandbox import network, refusal
-from keyfob.hosts.sandbox.files import Layout
+from keyfob.hosts.sandbox.environment import sandbox_environment
+from keyfob.hosts.sandbox.files import Layout, lay_out
 from keyfob.hosts.sandbox.kernel import Kernel
 from keyfob.hosts.sandbox.trust import find_program
 
@@ -45,14 +46,25 @@ T = TypeVar("T")
 
 
 class Program(NamedTuple):
-    """What to start, and with which of the client's own dispositions."""
+    """What to start, and what to show and to hide from it."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: str
+    home: str
+    """The folder that becomes the sandbox's own."""
+
+    cover: Sequence[str]
+    sockets: Sequence[str]
+    ca_pem: bytes
+
+
+class Limits(NamedTuple):
+    """What the program gets of the client's own standing."""
+
     mask: set[signal.Signals]
     powers: Sequence[int]
-    """Capabilities the program can never have."""
+    """Capabilities it can never have."""
 
 
 def enter_user_namespace(kernel: Kernel) -> bool:
@@ -82,8 +94,11 @@ def keep_mounts_private(kernel: Kernel) -> None:
     _step("make its mounts private", lambda: kernel.mount(None, "/", None, k.MS_REC | k.MS_PRIVATE))
 
 
-def be_process_one(channel: socket.socket, kernel: Kernel, layout: Layout, program: Program) -> NoReturn:
-    """Never returns: the process ends with the program's exit code, 128 + n after signal n."""
+def be_process_one(channel: socket.socket, kernel: Kernel, program: Program, limits: Limits) -> NoReturn:
+    """Never returns: the process ends with the program's exit code, 128 + n after signal n.
+
+    The sockets go out first, so that the server gets ready while we are at the mounts.
+    """
     code = 70
     try:
         kernel.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -91,12 +106,11 @@ def be_process_one(channel: socket.socket, kernel: Kernel, layout: Layout, progr
         socket.send_fds(channel, [json.dumps({"sockets": len(sockets)}).encode()], [s.fileno() for s in sockets])
         for sock in sockets:
             sock.close()
-        notes = mount_files(kernel, layout)
-        _step("return to the working folder", lambda: os.chdir(program.folder))
-        channel.send(json.dumps({"prepared": True, "notes": notes}).encode())
+        environment, notes = _furnish(kernel, program)
+        channel.send(json.dumps({"prepared": notes}).encode())
         order = json.loads(channel.recv(1 << 20) or b"{}")
         if "go" in order:
-            code = _run(channel, kernel, program._replace(environment={**program.environment, **order["go"]}))
+            code = _run(channel, kernel, program._replace(environment={**environment, **order["go"]}), limits)
     except refusal.SandboxUnavailable as problem:
         channel.send(json.dumps({"failed": problem.message}).encode())
     except OSError as error:
@@ -105,6 +119,23 @@ def be_process_one(channel: socket.socket, kernel: Kernel, layout: Layout, progr
         channel.send(json.dumps({"failed": f"The sandbox could not be set up: {error!r}."}).encode())
     finally:
         os._exit(code)
+
+
+def _furnish(kernel: Kernel, program: Program) -> tuple[dict[str, str], list[str]]:
+    """Mount what the program is to see; its environment, and sentences about what was changed or left."""
+    layout = lay_out(
+        home=program.home,
+        cover=program.cover,
+        sockets=program.sockets,
+        ca_pem=program.ca_pem,
+        environ=program.environment,
+        program=program.command[0],
+    )
+    environment, removed = sandbox_environment(program.environment, layout.trust)
+    notes = [f"removed from the environment: {', '.join(removed)}"] if removed else []
+    notes += mount_files(kernel, layout)
+    _step("return to the working folder", lambda: os.chdir(program.folder))
+    return environment, notes
 
 
 def mount_files(kernel: Kernel, layout: Layout) -> list[str]:
@@ -134,11 +165,11 @@ def mount_files(kernel: Kernel, layout: Layout) -> list[str]:
     return notes
 
 
-def _run(channel: socket.socket, kernel: Kernel, program: Program) -> int:
+def _run(channel: socket.socket, kernel: Kernel, program: Program, limits: Limits) -> int:
     kernel.prctl(k.PR_SET_DUMPABLE, 0)  # our memory knows the operator's token; exec makes the program dumpable again
     child = os.fork()
     if child == 0:
-        _become(channel, kernel, program)
+        _become(channel, kernel, program, limits)
     channel.close()
     while True:
         pid, status = os.waitpid(-1, 0)
@@ -146,11 +177,11 @@ def _run(channel: socket.socket, kernel: Kernel, program: Program) -> int:
             return exit_code(status)
 
 
-def _become(channel: socket.socket, kernel: Kernel, program: Program) -> NoReturn:
+def _become(channel: socket.socket, kernel: Kernel, program: Program, limits: Limits) -> NoReturn:
     name = program.command[0]
     code = 126
     try:
-        for power in program.powers:
+        for power in limits.powers:
             try:
                 kernel.prctl(k.PR_CAPBSET_DROP, power)
             except OSError:
@@ -161,7 +192,7 @@ def _become(channel: socket.socket, kernel: Kernel, program: Program) -> NoRetur
         channel.send(b"{}")
         if not os.path.dirname(name) and find_program(name, program.environment.get("PATH", os.defpath)) is None:
             raise FileNotFoundError(name)  # execvpe would report a folder of PATH that is closed to us
-        signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, limits.mask)
         os.execvpe(name, list(program.command), dict(program.environment))  # noqa: S606 - the user's own command
     except FileNotFoundError:
         code = 127

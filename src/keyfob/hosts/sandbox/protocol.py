@@ -14,10 +14,12 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfob.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VERSION = 1
 

@@ -17,15 +17,15 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keyfob.errors import InvalidInput
 from keyfob.hosts.sandbox import inside, protocol
-from keyfob.hosts.sandbox.environment import sandbox_environment
-from keyfob.hosts.sandbox.files import Layout, lay_out
 from keyfob.hosts.sandbox.kernel import Kernel
 from keyfob.hosts.sandbox.refusal import SandboxUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path  # 3 ms that not every caller has paid already
 
 FORWARDED = {
     signal.SIGINT,
@@ -71,22 +71,18 @@ def run_in_sandbox(
     if sys.platform != "linux":
         raise SandboxUnavailable(_OTHER_SYSTEM)
     kernel = kernel or Kernel()
-    environ = dict(os.environ if environ is None else environ)
     with _connect(control) as connection, _home(cover) as home:
-        layout = lay_out(
+        program = inside.Program(
+            command=command,
+            environment=dict(os.environ if environ is None else environ),
+            folder=os.getcwd(),
             home=home,
             cover=[str(path) for path in cover],
             sockets=[str(control)],
             ca_pem=ca_pem,
-            environ=environ,
-            program=command[0],
         )
-        environment, removed = sandbox_environment(environ, layout.trust)
-        if verbose and removed:
-            _say(f"removed from the environment: {', '.join(removed)}")
-        request = protocol.OpenRequest(resource_id=resource_id, token=token)
-        with _Sandbox(kernel, layout, command, environment, connection) as sandbox:
-            sandbox.open(connection, request)
+        with _Sandbox(kernel, program, connection) as sandbox:
+            sandbox.open(connection, protocol.OpenRequest(resource_id=resource_id, token=token))
             for note in sandbox.wait_until_prepared():
                 if verbose:
                     _say(note)
@@ -122,28 +118,19 @@ def unavailable(kernel: Kernel | None = None) -> str | None:
 class _Sandbox:
     """Process 1 and our talk with it. Leaving the context ends it, whatever happened."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        layout: Layout,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        connection: socket.socket,
-    ) -> None:
+    def __init__(self, kernel: Kernel, program: inside.Program, connection: socket.socket) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would keep no exit code
         powers = inside.ALL_POWERS if inside.enter_user_namespace(kernel) else inside.HOST_POWERS
         inside.new_process_namespace(kernel)
         self._channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        program = inside.Program(
-            command=command, environment=environment, folder=os.getcwd(), mask=_signals(mask), powers=powers
-        )
+        limits = inside.Limits(mask=_signals(mask), powers=powers)
         self._pid: int | None = os.fork()
         if self._pid == 0:
             self._channel.close()
             connection.close()
-            inside.be_process_one(other, kernel, layout, program)
+            inside.be_process_one(other, kernel, program, limits)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         other.close()
 
@@ -160,7 +147,7 @@ class _Sandbox:
 
     def wait_until_prepared(self) -> list[str]:
         message, _ = self._receive()
-        return [str(note) for note in message.get("notes", ())]
+        return [str(note) for note in message.get("prepared", ())]
 
     def wait_until_ready(self, connection: socket.socket) -> Mapping[str, str]:
         connection.settimeout(PATIENCE)

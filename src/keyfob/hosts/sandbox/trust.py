@@ -86,7 +86,10 @@ def java_truststore(bundle: bytes) -> bytes:
     a PKCS12 file. The layout is that of sun.security.provider.JavaKeyStore: magic, version, count; for each entry its
     tag, alias, time in ms, type and DER; at the end SHA-1 over the password in UTF-16, a fixed phrase and the rest.
     """
-    from hashlib import sha1
+    try:
+        from _sha1 import sha1  # type: ignore[import-not-found]  # hashlib takes 4 ms to load OpenSSL
+    except ImportError:
+        from hashlib import sha1
 
     certificates = list(dict.fromkeys(_der(bundle)))
     out = [struct.pack(">III", 0xFEEDFEED, 2, len(certificates))]
@@ -95,7 +98,7 @@ def java_truststore(bundle: bytes) -> bytes:
         out += [_utf("X.509"), struct.pack(">I", len(der)), der]
     body = b"".join(out)
     salted = "changeit".encode("utf-16-be") + b"Mighty Aphrodite" + body
-    return body + sha1(salted, usedforsecurity=False).digest()
+    return body + bytes(sha1(salted, usedforsecurity=False).digest())
 
 
 def _der(bundle: bytes) -> Iterable[bytes]:
