@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,9 +93,30 @@ class PostgresServer:
         return f"postgresql://keyfob@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder}"
-        options += "".join(f" -c {setting}" for setting in self._settings)
-        self._run("pg_ctl", "start", "-w", "-D", str(self.data), "-l", str(self.folder / "log"), "-o", options)
+        """A child of ours, and not of pg_ctl's: so that we learn of its end. Starts again on the same port."""
+        settings = [f"-c{setting}" for setting in self._settings]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._bin / "postgres",
+                    "-D",
+                    self.data,
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    self.folder,
+                    *settings,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **self._identity(),
+            )
+        while self._call("pg_isready", "-h", "127.0.0.1", "-p", str(self.port)).returncode:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}")
 
     def create_database(self) -> str:
         """The address of a new, empty database."""
@@ -102,41 +125,45 @@ class PostgresServer:
         return self.dsn(name)
 
     def kill(self) -> None:
-        """SIGKILL to the postmaster and all its children, as when the power goes. Returns when they are gone."""
-        import select
-
-        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        """SIGKILL to the server and all its processes at once. Returns when they are gone."""
+        server = self._process.pid
         gone = []
-        for process in (postmaster, *map(int, children)):
+        for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
             with contextlib.suppress(ProcessLookupError):
-                gone.append(os.pidfd_open(process))
-                os.kill(process, signal.SIGKILL)
+                gone.append(os.pidfd_open(int(child)))
+        self._process.kill()
+        for descriptor in gone:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         for descriptor in gone:
             select.select([descriptor], [], [])
             os.close(descriptor)
+        self._process.wait()
 
     def stop(self) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self._run("pg_ctl", "stop", "-m", "immediate", "-D", str(self.data))
+        self._process.send_signal(signal.SIGQUIT)  # its "immediate shutdown"
+        self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(self._bin / program), *arguments],
-            user=self._user,
-            group=None if self._user is None else _group_of(self._user),
-            extra_groups=None if self._user is None else [],
-            cwd=self.folder,
+        done = self._call(program, *arguments)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr}")
+
+    def _call(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._bin / program, *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
+            **self._identity(),
         )
-        if done.returncode:
-            log = self.folder / "log"
-            raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
+
+    def _identity(self) -> dict[str, Any]:
+        if self._user is None:
+            return {"cwd": self.folder}
+        return {"cwd": self.folder, "user": self._user, "group": _group_of(self._user), "extra_groups": []}
 
 
 def _ordinary_user() -> str | None:

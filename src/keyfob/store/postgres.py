@@ -50,11 +50,6 @@ async def open_postgres(dsn: str, migrations: Sequence[Migration]) -> PostgresSt
     store = PostgresStore(asyncpg, dsn)
     try:
         await store.start(migrations)
-    except asyncpg.ClientConfigurationError:
-        await store.close()
-        raise InvalidInput(
-            "the PostgreSQL address cannot be understood: expected postgresql://user:password@host:port/database"
-        ) from None  # the address holds a password
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         await store.close()
         raise explained(error) from error
@@ -79,25 +74,36 @@ class PostgresStore:
         self._closed = False
 
     async def start(self, migrations: Sequence[Migration]) -> None:
-        self._writer = await self._pool(1, _SETTINGS)
-        self._readers = await self._pool(_READERS, {**_SETTINGS, "default_transaction_read_only": "on"})
-        encoding = (await self.fetch("SHOW server_encoding"))[0][0]
-        if encoding != "UTF8":
-            raise InvalidInput(f"the PostgreSQL database holds {encoding} text: Keyfob needs one made with UTF8")
+        await self._try_address()
+        self._readers = await self._pool()
         await migrate(lambda: _Scope(self, _MIGRATION), migrations)
         await self.changes.start()
 
-    async def _pool(self, size: int, settings: dict[str, str]) -> Any:
+    async def _try_address(self) -> None:
+        try:
+            connection = await self._connect()
+        except ValueError:  # asyncpg.ClientConfigurationError is one
+            raise InvalidInput(
+                "the PostgreSQL address cannot be understood: expected postgresql://user:password@host:port/database"
+            ) from None  # the address holds a password
+        try:
+            encoding = await connection.fetchval("SHOW server_encoding")
+        finally:
+            await connection.close(timeout=_CONNECT)
+        if encoding != "UTF8":
+            raise InvalidInput(f"the PostgreSQL database holds {encoding} text: Keyfob needs one made with UTF8")
+
+    async def _pool(self) -> Any:
         async def keep(_connection: Any) -> None:
             """Sessions are never changed: resetting each before its next use would cost a round trip."""
 
         return await self._driver.create_pool(
             self._dsn,
             min_size=0,
-            max_size=size,
+            max_size=_READERS,
             timeout=_CONNECT,
             command_timeout=_STATEMENT,
-            server_settings=settings,
+            server_settings={**_SETTINGS, "default_transaction_read_only": "on"},
             reset=keep,
         )
 
@@ -118,7 +124,11 @@ class PostgresStore:
         self._refuse_if_closed()
         try:
             async with self._readers.acquire(timeout=_STATEMENT) as connection:
-                return [tuple(row) for row in await connection.fetch(self.translated(sql), *arguments)]
+                try:
+                    return [tuple(row) for row in await connection.fetch(self.translated(sql), *arguments)]
+                except self._driver.InternalClientError:
+                    connection.terminate()  # its protocol is out of step: nobody may get it again
+                    raise
         except Exception as error:
             self._refuse_if_closed()
             raise explained(error) from error
@@ -137,13 +147,13 @@ class PostgresStore:
         cancelled = await self._turn.take_regardless()
         self._turn.give()
         await self.changes.stop()
-        for pool in (self._writer, self._readers):
-            if pool is not None:
+        for connections in (self._writer, self._readers):
+            if connections is not None:
                 try:
                     async with asyncio.timeout(_CONNECT):
-                        await pool.close()
+                        await connections.close()
                 except (OSError, self._driver.PostgresError, self._driver.InterfaceError):
-                    pool.terminate()
+                    connections.terminate()
         if cancelled is not None:
             raise cancelled
 
@@ -157,23 +167,24 @@ class PostgresStore:
         await self._turn.take()
         try:
             self._refuse_if_closed()
-            connection = await self._writer.acquire(timeout=_CONNECT)
+            if self._writer is None or self._writer.is_closed():
+                self._writer = await self._connect()
             try:
-                await connection.execute(_BEGIN, timeout=patience)
+                await self._writer.execute(_BEGIN, timeout=patience)
             except BaseException:
-                await self._release(connection)
+                await self._roll_back()
                 raise
         except BaseException as error:
             self._turn.give()
             if isinstance(error, Exception) and not isinstance(error, Problem):
                 raise explained(error) from error
             raise
-        return PostgresTransaction(self, connection, patience)
+        return PostgresTransaction(self, self._writer, patience)
 
     async def undo(self, transaction: PostgresTransaction) -> None:
         transaction.ended = True
         try:
-            await self._release(transaction.connection)
+            await self._roll_back()
         finally:
             self._turn.give()
 
@@ -190,14 +201,13 @@ class PostgresStore:
             self._turn.give()
 
     async def _commit(self, transaction: PostgresTransaction) -> None:
-        connection = transaction.connection
         notice = self.changes.announce(transaction.changes) if transaction.changes else None
         committing = committed = False
         try:
             if notice is not None:
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload_of(notice))
+                await self._writer.execute("SELECT pg_notify($1, $2)", CHANNEL, payload_of(notice))
             committing = True
-            committed = await connection.execute("COMMIT") == "COMMIT"
+            committed = await self._writer.execute("COMMIT") == "COMMIT"
         except BaseException as error:
             if notice is not None:
                 self.changes.withdraw(notice, uncertain=committing)
@@ -205,50 +215,48 @@ class PostgresStore:
                 raise explained(error) from error
             raise
         finally:
-            await self._release(connection, idle=committed)
+            if not committed:
+                await self._roll_back()
         if not committed:  # PostgreSQL answers ROLLBACK to the COMMIT of a transaction that it had given up before
             raise Unavailable("the change was not stored: PostgreSQL rolled it back", code="DatabaseUnusable")
         if notice is not None:
             self.changes.tell(notice)
 
-    async def _release(self, connection: Any, *, idle: bool = False) -> None:
-        """Back to the pool, out of any transaction; or closed, when that cannot be had. A cancellation waits for it."""
-        await to_the_end(asyncio.get_running_loop().create_task(self._tidy(connection, idle)))
+    async def _roll_back(self) -> None:
+        """Leaves the connection without a transaction, or closed. A cancellation waits for it."""
+        await to_the_end(asyncio.get_running_loop().create_task(self._leave_transaction()))
 
-    async def _tidy(self, connection: Any, idle: bool) -> None:
+    async def _leave_transaction(self) -> None:
+        """Always asks: after an interrupted statement the connection itself does not know its state yet."""
         try:
-            if not idle:
-                # always: after an interrupted statement the connection itself does not know its state yet
-                await connection.execute("ROLLBACK", timeout=_CONNECT)
-            await self._writer.release(connection, timeout=_CONNECT)
+            await self._writer.execute("ROLLBACK", timeout=_CONNECT)
         except Exception:
-            connection.terminate()
-            await self._writer.release(connection)
+            self._writer.terminate()
 
 
 class PostgresTransaction(Writing):
     def __init__(self, store: PostgresStore, connection: Any, patience: float) -> None:
         super().__init__()
-        self.connection = connection
+        self._connection = connection
         self._store = store
         self._patience = patience
 
     async def fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
         self.check()
         with _Dooming(self):
-            return [tuple(row) for row in await self.connection.fetch(self._store.translated(sql), *arguments)]
+            return [tuple(row) for row in await self._connection.fetch(self._store.translated(sql), *arguments)]
 
     async def execute(self, sql: str, *arguments: Any) -> int:
         self.check()
         with _Dooming(self):
-            status: str = await self.connection.execute(self._store.translated(sql), *arguments)
+            status: str = await self._connection.execute(self._store.translated(sql), *arguments)
         last = status.rpartition(" ")[2]  # "INSERT 0 1", "UPDATE 3", "CREATE TABLE"
         return int(last) if last.isdecimal() else 0
 
     async def script(self, sql: str) -> None:
         self.check()
         with _Dooming(self):
-            await self.connection.execute(postgres_dialect.schema(sql), timeout=self._patience)
+            await self._connection.execute(postgres_dialect.schema(sql), timeout=self._patience)
 
 
 class _Dooming:
@@ -311,6 +319,8 @@ def explained(error: Exception) -> Exception:
         return RuntimeError(f"the database does not understand this: {message}")
     if isinstance(error, OSError):  # TimeoutError is one
         return Unavailable(f"the database cannot be reached: {error or type(error).__name__}", code="DatabaseUnusable")
-    if "clos" in str(error):  # asyncpg.InterfaceError: "connection is closed", "pool is closing"
+    text = str(error)
+    if type(error).__name__ in {"InternalClientError", "ProtocolError"} or "clos" in text or "released" in text:
+        # asyncpg.InterfaceError: "connection is closed", "pool is closing", "connection has been released back…"
         return Unavailable("the database cannot be used: the connection was lost", code="DatabaseUnusable")
     return RuntimeError(f"the database does not understand this: {error}")
