@@ -43,7 +43,7 @@ def parse_scopes(scope: str) -> Scopes:
             openid.add(item)
             continue
         resource, slash, permission = item.rpartition("/")
-        if slash and (not resource or not permission or resource in ("https:/", "http:/", "api:/")):
+        if slash and (not resource or not permission or resource.rstrip("/") in ("https:", "http:", "api:")):
             raise Refused(28002, scope=item)
         resources[resource] = None
         if permission != ".default":
