@@ -1,4 +1,4 @@
-"""Our own namespaces on the Resource Manager plane: tenants and principals, and the decisions that were taken.
+"""Our own namespace on the Resource Manager plane: tenants and principals.
 
 Azure has nothing of the kind at these paths; the guard stands before them as before everything.
 """
@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keyfob.access.explain import explain
-from keyfob.access.guard import Guard
-from keyfob.access.log import Question
 from keyfob.app.first_start import make_home, operator_file
 from keyfob.arm.body import parse_object
 from keyfob.arm.resources import SUBSCRIPTIONS
@@ -28,7 +25,6 @@ from keyfob.store.port import Session, Store
 from keyfob.wire.http import Reply
 
 API_VERSION = "2026-11-01"
-MOST = 1_000
 
 
 def _root(parameters: Mapping[str, str], target: object) -> ResourceId:
@@ -36,13 +32,12 @@ def _root(parameters: Mapping[str, str], target: object) -> ResourceId:
 
 
 class LocalApi:
-    """Below `/providers`: `Keyfob.Directory/tenants`, `Keyfob.Directory/principals` and `Keyfob.Access/decisions`."""
+    """Below `/providers`: `Keyfob.Directory/tenants` and `Keyfob.Directory/principals`."""
 
     def __init__(
         self,
         *,
         store: Store,
-        guard: Guard,
         clouds: Mapping[str, Cloud],
         first_party: Sequence[FirstParty],
         namespaces: Sequence[str],
@@ -50,37 +45,29 @@ class LocalApi:
         ids: Ids,
     ) -> None:
         self._store = store
-        self._guard = guard
         self._clouds = clouds
         self._first_party = first_party
         self._namespaces = namespaces
         self._clock = clock
         self._ids = ids
 
-    def providers(self) -> tuple[Provider, ...]:
+    def provider(self) -> Provider:
         def route(method: str, path: str, action: str, operation: Any) -> Route:
             return Route(method, f"/providers/{path}", Action(action), operation, _root, (API_VERSION,))
 
         tenants = "Keyfob.Directory/tenants"
-        return (
-            Provider(
-                namespace="Keyfob.Directory",
-                registered=True,
-                routes=(
-                    route("GET", tenants, f"{tenants}/read", self._list),
-                    route("PUT", f"{tenants}/{{domain}}", f"{tenants}/write", self._create),
-                    route(
-                        "GET",
-                        "Keyfob.Directory/principals/{objectId}",
-                        "Keyfob.Directory/principals/read",
-                        self._principal,
-                    ),
+        return Provider(
+            namespace="Keyfob.Directory",
+            registered=True,
+            routes=(
+                route("GET", tenants, f"{tenants}/read", self._list),
+                route("PUT", f"{tenants}/{{domain}}", f"{tenants}/write", self._create),
+                route(
+                    "GET",
+                    "Keyfob.Directory/principals/{objectId}",
+                    "Keyfob.Directory/principals/read",
+                    self._principal,
                 ),
-            ),
-            Provider(
-                namespace="Keyfob.Access",
-                registered=True,
-                routes=(route("GET", "Keyfob.Access/decisions", "Keyfob.Access/decisions/read", self._decisions),),
             ),
         )
 
@@ -151,51 +138,3 @@ class LocalApi:
                 "alternativeNames": list(getattr(found, "alternative_names", ())),
             }
         )
-
-    # --- decisions
-
-    async def _decisions(self, call: Call) -> Reply:
-        """`requestId`, `principalId`, `verdict` (allowed, denied), `since` (epoch seconds), `top`; newest first."""
-        query = call.request.query
-        verdict = query.get("verdict")
-        if verdict not in (None, "allowed", "denied"):
-            raise InvalidInput("verdict is allowed or denied.")
-        try:
-            top, since = int(query.get("top") or 50), float(query.get("since") or 0)
-        except ValueError as error:
-            raise InvalidInput("top and since are numbers.") from error
-        question = Question(
-            tenant_id=call.caller.tenant_id if call.caller else "",
-            request_id=query.get("requestId") or "",
-            principal_id=(query.get("principalId") or "").lower(),
-            allowed=None if verdict is None else verdict == "allowed",
-            since=since,
-        )
-        entries = await self._guard.log.find(question, max(1, min(top, MOST)))
-        roles = tuple(self._guard.roles.built_in.values())
-        return Reply.json({"value": [_explained(explain(entry, roles)) for entry in entries]})
-
-
-def _explained(explanation: Any) -> dict[str, Any]:
-    entry = explanation.entry
-    return {
-        "id": entry.id,
-        "time": entry.time,
-        "requestId": entry.request_id,
-        "principalId": entry.principal_id,
-        "principalName": entry.principal_name,
-        "action": entry.action,
-        "dataAction": entry.data,
-        "scope": entry.scope,
-        "verdict": "allowed" if entry.allowed else "denied",
-        "reason": entry.reason,
-        "by": entry.by,
-        "lookedAt": list(entry.looked_at),
-        "service": entry.service,
-        "roles": [
-            {"id": role.id, "name": role.name, "description": role.description, "breadth": role.breadth}
-            for role in explanation.roles
-        ],
-        "assignableAt": explanation.scope,
-        "remedy": explanation.remedy,
-    }

@@ -7,8 +7,10 @@ import contextlib
 import socket
 from dataclasses import dataclass, field
 
+from keyfob.access.decisions import decisions_provider
 from keyfob.access.door import Door
 from keyfob.access.guard import Guard
+from keyfob.access.provider import authorization_provider
 from keyfob.app import folder
 from keyfob.app.first_start import first_start
 from keyfob.app.front_door import FrontDoor, first_of
@@ -144,11 +146,11 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             virtual_machines(store=store, ids=ids),
             managed_identity_provider(store=store, ids=ids, resources=resources),
             vault.provider,
+            authorization_provider(store=store, guard=guard),
         )
         namespaces = tuple(provider.namespace for provider in azure)
         local = LocalApi(
             store=store,
-            guard=guard,
             clouds=clouds,
             first_party=first_party,
             namespaces=namespaces,
@@ -159,7 +161,12 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             store=store,
             guard=guard,
             clouds=clouds,
-            providers=(*azure, *local.providers(), endpoints_provider(open_endpoint)),
+            providers=(
+                *azure,
+                local.provider(),
+                decisions_provider(guard=guard),
+                endpoints_provider(open_endpoint),
+            ),
             clock=clock,
             ids=ids,
             operation_seconds=settings.operation_seconds,

@@ -34,25 +34,37 @@ def explain(request_id: str | None, count: int, principal: str | None, output: s
     asked = {"requestId": request_id} if request_id else {"verdict": "denied", "top": str(count)}
     if principal:
         asked["principalId"] = principal
-    found = Client(data).arm_json(
-        "GET", f"/providers/Keyfob.Access/decisions?{urlencode(asked)}", api_version=LOCAL_API
-    )["value"]
+    client = Client(data)
+    found = client.arm_json("GET", f"/providers/Keyfob.Access/decisions?{urlencode(asked)}", api_version=LOCAL_API)[
+        "value"
+    ]
     if output == "json":
         show_json(found)
         return
     if not found:
         say("No decision was logged under that request id." if request_id else "Nothing was refused yet.")
     for entry in found:
-        _show(entry)
+        _show(entry, _name(client, entry["principalId"]))
 
 
-def _show(entry: dict[str, Any]) -> None:
+def _name(client: Client, principal: str) -> str:
+    """What the directory calls a principal: `web, managed identity`; "" when it is gone."""
+    answer = client.arm("GET", f"/providers/Keyfob.Directory/principals/{principal}", api_version=LOCAL_API)
+    if answer.status != 200:
+        return ""
+    known = answer.json()
+    kind = {"ManagedIdentity": "managed identity", "Application": "application"}.get(
+        known["servicePrincipalType"] or ""
+    )
+    return f"{known['displayName']}, {kind or known['type'].lower()}"
+
+
+def _show(entry: dict[str, Any], name: str) -> None:
     denied = entry["verdict"] == "denied"
     when = datetime.fromtimestamp(entry["time"]).astimezone().strftime("%H:%M:%S")
     say(f"{entry['verdict'].upper()} at {when}", fg="red" if denied else "green", bold=True)
-    name = f"{entry['principalName']} " if entry["principalName"] else ""
     for label, value in (
-        ("who", f"{name}({entry['principalId']})"),
+        ("who", f"{name or entry['principalName'] or 'somebody'} ({entry['principalId']})"),
         ("what", entry["action"] + (" (data action)" if entry["dataAction"] else "")),
         ("where", entry["scope"]),
         ("why" if denied else "by", entry["reason"]),
@@ -63,8 +75,8 @@ def _show(entry: dict[str, Any]) -> None:
         say(f"          - {line}")
     if denied and entry.get("roles"):
         table(
-            ["built-in role that allows it", "operations it grants", "what it is for"],
-            [[role["name"], str(role["breadth"]), role["description"]] for role in entry["roles"][:5]],
+            ["built-in roles that allow it, narrowest first", "what they are for"],
+            [[role["name"], role["description"]] for role in entry["roles"][:5]],
         )
     if denied and entry.get("remedy"):
         say("  to allow it:")
