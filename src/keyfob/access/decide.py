@@ -89,6 +89,12 @@ class Denial:
         )
 
 
+class Ungranted(Denied):
+    """Denied because no assignment grants it: giving a role would help, which is not so of other refusals."""
+
+    __slots__ = ()
+
+
 def scopes_of(scope: ResourceId, above: Sequence[str] = ()) -> list[str]:
     """The keys of every scope that contains this one, nearest first. `above`: management groups, nearest first."""
     *inner, root = scope.chain()
@@ -137,14 +143,16 @@ def forbidden(denial: Denial, action: Action) -> Denied:
     )
 
 
-def refusal(person: Person, action: Action, near: Sequence[Grant], *, elsewhere: int, shortfall: Shortfall) -> Denied:
+def refusal(
+    person: Person, action: Action, near: Sequence[Grant], *, elsewhere: int, shortfall: Shortfall
+) -> Ungranted:
     """What was looked at, in a sentence. `near`: the principal's assignments at or above the scope, nearest first."""
     whose = "the principal"
     if person.groups:
         whose += f" or its {len(person.groups)} groups" if len(person.groups) > 1 else " or its group"
     if not near:
         rest = f"; {_count(elsewhere)} elsewhere" if elsewhere else ""
-        return Denied(f"no role assignment of {whose} stands at or above this scope{rest}")
+        return Ungranted(f"no role assignment of {whose} stands at or above this scope{rest}")
     told = []
     hints: dict[str, None] = {}
     for grant in near[:MOST_TOLD]:
@@ -155,7 +163,7 @@ def refusal(person: Person, action: Action, near: Sequence[Grant], *, elsewhere:
         told.append(f"{name} at {grant.scope}{through}: {short or 'does not grant it'}")
     none = "its role does not grant" if len(near) == 1 else "none of their roles grants"
     reason = f"{_count(len(near))} of {whose} at or above this scope, {none} {_kind(action)} {action.name}"
-    return Denied("; ".join([reason, *hints]), looked_at=tuple(told))
+    return Ungranted("; ".join([reason, *hints]), looked_at=tuple(told))
 
 
 def _kind(action: Action) -> str:

@@ -93,8 +93,8 @@ class Guard:
         authorizer: Authorizer | None = None,
         service: str = "",
     ) -> Allowed:
-        """Raises `Forbidden`; its `info` holds `principal_id`, `action`, `scope`, `reason`, `decision` and, of a deny
-        assignment, `deny_assignment`, `deny_assignment_name` and `deny_assignment_scope`.
+        """Raises `Forbidden`; its `info` holds `principal_id`, `action`, `scope`, `reason`, `decision`, `caller` and,
+        of a deny assignment, `deny_assignment` (its id), `deny_assignment_name` and `deny_assignment_scope`.
 
         A service's own `authorizer` is asked first, with its `target`; role assignments decide where it gives None.
         It is not asked about principals that are gone.
@@ -147,6 +147,7 @@ class Guard:
             "scope": str(scope),
             "reason": decision.reason,
             "decision": decision,
+            "caller": caller,
         }
         who = f"The client '{caller.name}' with object id '{caller.principal_id}'"
         if decision.deny_assignment:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from keyfob.access.decide import Ungranted
 from keyfob.clock import Ids
 from keyfob.declare import Action, Allowed, Caller, Decision, Denied
 from keyfob.resource_id import ResourceId
@@ -33,6 +34,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str = ""
     principal_id: str = ""
     principal_name: str = ""
+    principal_type: str = ""
+    """`User` or `ServicePrincipal`, as the token says; "" where it does not."""
     action: str = ""
     data: bool = False
     scope: str = ""
@@ -40,6 +43,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     by: str = ""
     """The assignment or policy that allowed it."""
+    curable: bool = False
+    """Denied, and a role would have allowed it."""
     deny_assignment: str = ""
     looked_at: tuple[str, ...] = ()
     service: str = ""
@@ -75,6 +80,8 @@ ENTRIES = Records("access.decisions", Entry)
 """Denials, under the number of their row."""
 HEADS = Records("access.decision_log", Head)
 _HEAD = "head"
+_PRINCIPAL_TYPES = {"app": "ServicePrincipal", "user": "User"}
+"""By the token's `idtyp`."""
 
 
 class DecisionLog:
@@ -155,24 +162,28 @@ class DecisionLog:
 
     def _entry(self, line: _Line) -> Entry:
         number, now, request_id, caller, action, scope, decision, service = line
-        denied = decision if isinstance(decision, Denied) else None
-        return Entry(
+        entry = Entry(
             id=self._id(number),
             time=now,
             request_id=request_id,
             tenant_id=caller.tenant_id,
             principal_id=caller.principal_id,
             principal_name=caller.name,
+            principal_type=_PRINCIPAL_TYPES.get(caller.claims.get("idtyp", ""), ""),
             action=action.name,
             data=action.data,
             scope=str(scope),
-            allowed=denied is None,
-            reason=decision.reason if isinstance(decision, Denied) else _granted(decision),
-            by="" if isinstance(decision, Denied) else decision.by,
-            deny_assignment=denied.deny_assignment if denied else "",
-            looked_at=denied.looked_at if denied else (),
             service=service,
         )
+        if isinstance(decision, Denied):
+            return msgspec.structs.replace(
+                entry,
+                reason=decision.reason,
+                curable=isinstance(decision, Ungranted),
+                deny_assignment=decision.deny_assignment,
+                looked_at=decision.looked_at,
+            )
+        return msgspec.structs.replace(entry, allowed=True, by=decision.by, reason=_granted(decision))
 
 
 def _granted(decision: Allowed) -> str:

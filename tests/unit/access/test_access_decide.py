@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfob.access.assignments import EVERYBODY, DenyAssignment, DenyPrincipal
-from keyfob.access.decide import Denial, Grant, Person, decide, scopes_of
+from keyfob.access.decide import Denial, Grant, Person, Ungranted, decide, scopes_of
 from keyfob.access.index import Index
 from keyfob.access.roles import Permission, RoleBook, RoleDefinition
 from keyfob.declare import Action, Allowed, Denied
@@ -91,7 +91,7 @@ def test_the_nearest_assignment_is_named() -> None:
 
 def test_somebody_elses_assignment_gives_nothing() -> None:
     found = ask(ANNA, READ, VAULT, grant("Owner", "/", who="ben"))
-    assert found == Denied("no role assignment of the principal stands at or above this scope")
+    assert found == Ungranted("no role assignment of the principal stands at or above this scope")
 
 
 def test_groups_count() -> None:
