@@ -1,0 +1,1 @@
+"""Resource Manager: one engine for every resource type, and the phases that every request passes."""

@@ -34,7 +34,8 @@ def page_after(query: Fields | Mapping[str, str]) -> str:
     if not token:
         return ""
     try:
-        return base64.urlsafe_b64decode(token.encode("ascii") + b"==").decode("utf-8")
+        padded = token + "=" * (-len(token) % 4)
+        return base64.b64decode(padded.encode("ascii"), b"-_", validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
         raise InvalidInput("The $skipToken in the query string is not valid.", code="InvalidSkipToken") from None
 

@@ -124,23 +124,18 @@ class ResourceManager:
         for table, own in ((self.own, True), (self.registry.routes, False)):
             if found := table.match(request.method, request.path):
                 return await self._route(request, cloud, request_id, tenant, *found, own=own)
-        place = parse_path(request.path) if request.path != "/" else None
+        if allowed := self._methods(request.path):
+            raise MethodNotAllowed(
+                f"The requested resource does not support http method '{request.method}', only {sorted(allowed)}."
+            )
+        place = parse_path(request.path)
         if isinstance(place, ResourceId):
-            if allowed := self._methods(request.path):
-                raise MethodNotAllowed(
-                    f"The method '{request.method}' is not allowed here: {', '.join(sorted(allowed))} are."
-                )
             return await self._resource(request, cloud, request_id, tenant, place)
-        if isinstance(place, Word) and request.method == "GET":
+        if request.method == "GET":
             return await self._list(request, cloud, request_id, tenant, place)
-        if isinstance(place, Word) and request.method == "POST":
+        if request.method == "POST":
             return await self._act(request, cloud, request_id, tenant, place)
-        if self._methods(request.path) or place is not None:
-            raise MethodNotAllowed(f"The requested resource does not support http method '{request.method}'.")
-        raise NotFound(
-            "The request did not have a subscription or a valid tenant level resource provider.",
-            code="MissingSubscription",
-        )
+        raise MethodNotAllowed(f"The requested resource does not support http method '{request.method}'.")
 
     def _methods(self, path: str) -> frozenset[str]:
         return self.own.methods(path) | self.registry.routes.methods(path)

@@ -1,0 +1,1 @@
+"""Managed identities: what is attached to which resource, and the namespace Microsoft.ManagedIdentity."""
