@@ -44,7 +44,7 @@ def virtual_machines(*, store: Store, ids: Ids) -> Provider:
         note="Nothing is booted: a program that runs as the machine is its software. Disks and networks are names.",
     )
     view = Route("GET", _PATH + "/instanceView", Action(f"{TYPE}/instanceView/read"), viewing(store), _machine)
-    return Provider(namespace="Microsoft.Compute", types=(machines,), routes=(view,))
+    return Provider(namespace="Microsoft.Compute", types=(machines,), routes=(view,), registered=True)
 
 
 def _machine(parameters: Mapping[str, str], target: Target | None) -> ResourceId:

@@ -56,6 +56,7 @@ def key_vault(
             ),
         ),
         routes=VaultRoutes(store=store, vaults=vaults).rows(),
+        registered=True,
     )
     plane = HttpPlane(
         service="key_vault",

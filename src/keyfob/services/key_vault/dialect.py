@@ -77,7 +77,10 @@ def body(code: str, message: str, inner: str | None = None) -> dict[str, Any]:
 
 
 class KeyVaultDialect:
-    """A `declare.HttpDialect`."""
+    """A `declare.HttpDialect` that finishes every reply with the service's headers."""
+
+    def finish(self, reply: Reply, request: Request, target: Target | None) -> Reply:
+        return reply.adding(*headers(request, target))
 
     def challenge(self, failure: Unauthenticated, request: Request, target: Target) -> Reply:
         resource = resource_of(target)
@@ -93,8 +96,8 @@ class KeyVaultDialect:
             found_issuer=failure.info.get("issuer", ""),
             found_audience=failure.info.get("audience", ""),
         )
-        reply = Reply.json(body("Unauthorized", message), 401, headers(request, target))
-        return reply.adding(("WWW-Authenticate", str(Challenge("Bearer", parameters))))
+        challenge = ("WWW-Authenticate", str(Challenge("Bearer", parameters)))
+        return Reply.json(body("Unauthorized", message), 401, (challenge,))
 
     def problem(self, problem: Problem, request: Request, target: Target | None) -> Reply:
         status, said = problem.status, body(problem.code, problem.message, problem.info.get("inner"))
@@ -107,7 +110,7 @@ class KeyVaultDialect:
             status, said = _absent(problem, request)
         elif status >= 500:
             said = body("InternalServerError", "An internal error occurred.")
-        return Reply.json(said, status, headers(request, target))
+        return Reply.json(said, status)
 
 
 def _absent(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:

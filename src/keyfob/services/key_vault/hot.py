@@ -18,7 +18,6 @@ from keyfob.clock import Clock, Ids
 from keyfob.declare import Allowed, Target
 from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
-from keyfob.services.key_vault.dialect import fixed_headers
 from keyfob.services.key_vault.locate import Known, Locator
 from keyfob.services.key_vault.model import bundle
 from keyfob.services.key_vault.policies import GET, uses_roles
@@ -117,7 +116,7 @@ class HotSecrets:
         body = _encode(
             bundle(version, base=vault.base, recovery=vault.recovery, api_version=asked.api_version, value=value)
         )
-        return _reply(target, request_id, client_id, body)
+        return _reply(vault.head, request_id, client_id, body)
 
 
 def _parse(target: bytes) -> _Asked | None:
@@ -135,15 +134,11 @@ def _parse(target: bytes) -> _Asked | None:
     return _Asked(parts[0], parts[1].lower() if len(parts) == 2 else "", version)
 
 
-def _reply(target: Target, request_id: str, client_id: bytes | None, body: bytes) -> bytes:
-    head = "".join(f"{name}: {value}\r\n" for name, value in fixed_headers(target.location))
+def _reply(fixed: bytes, request_id: str, client_id: bytes | None, body: bytes) -> bytes:
     echo = b""
     if client_id and len(client_id) <= 128 and client_id.isascii() and client_id.decode("ascii").isprintable():
         echo = b"x-ms-client-request-id: " + client_id + b"\r\n"
     return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
-        + head.encode("ascii", "replace")
-        + echo
-        + f"x-ms-request-id: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        + body
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n%b%bx-ms-request-id: %b\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (fixed, echo, request_id.encode(), len(body), body)
     )

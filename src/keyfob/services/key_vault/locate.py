@@ -11,6 +11,7 @@ from keyfob.clouds.hostnames import resolve
 from keyfob.declare import Target
 from keyfob.errors import NotFound
 from keyfob.resource_id import ResourceId
+from keyfob.services.key_vault.dialect import fixed_headers
 from keyfob.services.key_vault.model import Recovery
 from keyfob.services.key_vault.vaults import VaultOperations
 from keyfob.store.port import EVERYTHING, Store
@@ -26,6 +27,8 @@ class Known:
     recovery: Recovery
     base: str
     audiences: frozenset[str]
+    head: bytes
+    """The fixed headers as they go on the wire."""
 
 
 def base_of(cloud: Cloud, name: str, port: int | None = None) -> str:
@@ -36,6 +39,11 @@ def base_of(cloud: Cloud, name: str, port: int | None = None) -> str:
 
 def audiences_of(target: Target) -> frozenset[str]:
     return frozenset(target.cloud.audiences["key_vault"])
+
+
+def _head(target: Target) -> bytes:
+    fields = fixed_headers(target.location)
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii", "replace")
 
 
 class Locator:
@@ -68,7 +76,7 @@ class Locator:
             if len(self._known) >= _MOST:
                 self._changed(EVERYTHING)
             self._known[place] = Known(
-                target, Recovery.of(vault.properties), base_of(cloud, vault.name), audiences_of(target)
+                target, Recovery.of(vault.properties), base_of(cloud, vault.name), audiences_of(target), _head(target)
             )
             self._names[id.key] = place
         return target

@@ -18,7 +18,6 @@ from keyfob.declare import Call, Route, Target
 from keyfob.errors import InvalidInput
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault import policies as may
-from keyfob.services.key_vault.dialect import headers
 from keyfob.services.key_vault.locate import base_of
 from keyfob.services.key_vault.model import (
     Recovery,
@@ -36,12 +35,13 @@ from keyfob.store.port import Store
 from keyfob.wire.http import Reply, Request
 
 MOST_IN_A_PAGE = 25
-_VERSION = re.compile(r"7\.[0-9]{1,2}(?:-preview\.[0-9]+)?")
+_VERSION = re.compile(r"7\.[0-9]{1,2}(?:-preview\.[0-9]+)?|20(?:2[5-9]|[3-9][0-9])-[01][0-9]-[0-3][0-9](?:-preview)?")
+"""After 7.6 versions are dates: @azure/keyvault-secrets 4.10 sends 2025-07-01, azure-keyvault-secrets 2026-04-01."""
 _OLD = frozenset({"2015-06-01", "2016-10-01"})
 
 
 def api_version(request: Request) -> str:
-    """`7.x`, or one of the two dated versions before it. Raises `InvalidInput`."""
+    """`7.x`, one of the two dated versions before it, or one of those since. Raises `InvalidInput`."""
     version = request.query.get("api-version")
     if not version:
         raise InvalidInput("Missing required query parameter: api-version", code="BadParameter")
@@ -136,13 +136,13 @@ class SecretRoutes:
     async def purge(self, call: Call) -> Reply:
         async with self._store.transaction() as tx:
             await self._secrets.purge(tx, vault_of(call), call.parameters["name"], call.now)
-        return Reply(204, b"", headers(call.request, call.target))
+        return Reply(204)
 
     # --- backups
 
     async def backup(self, call: Call) -> Reply:
         blob = await self._secrets.backup(self._store, vault_of(call), call.parameters["name"])
-        return self._json(call, {"value": blob})
+        return Reply.json({"value": blob})
 
     async def restore(self, call: Call) -> Reply:
         blob = _backup_of(call.request.body)
@@ -190,10 +190,10 @@ class SecretRoutes:
             api_version=call.api_version,
             value=value,
         )
-        return self._json(call, shown)
+        return Reply.json(shown)
 
     def _deleted(self, call: Call, secret: Secret, current: SecretVersion) -> Reply:
-        return self._json(call, deleted_members(secret, _base(call)) | self._item(call, current, versioned=True))
+        return Reply.json(deleted_members(secret, _base(call)) | self._item(call, current, versioned=True))
 
     def _page(self, call: Call, page: Page, shown: Sequence[Mapping[str, Any]]) -> Reply:
         link = None
@@ -203,10 +203,7 @@ class SecretRoutes:
                 f"{_base(call)}{quote(call.request.path)}?api-version={call.api_version}"
                 f"&$skiptoken={token}&maxresults={_most(call)}"
             )
-        return self._json(call, {"value": shown, "nextLink": link})
-
-    def _json(self, call: Call, value: Any) -> Reply:
-        return Reply.json(value, 200, headers(call.request, call.target))
+        return Reply.json({"value": shown, "nextLink": link})
 
 
 def vault_of(call: Call) -> Vault:

@@ -69,6 +69,6 @@ class Sealing:
         return "Sealing(***)"
 
 
-def _about(*parts: str) -> bytes:
-    """Length-prefixed, so that two different triples never give the same bytes."""
-    return b"".join(b"%d:%s" % (len(raw), raw) for raw in (part.lower().encode() for part in parts))
+def _about(one: str, two: str, three: str) -> bytes:
+    """With lengths before the parts, so that two different triples never give the same bytes."""
+    return f"{len(one)}:{one}{len(two)}:{two}{len(three)}:{three}".lower().encode()
