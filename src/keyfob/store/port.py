@@ -39,8 +39,12 @@ class Transaction(Session, Protocol):
 
 class Store(Session, Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Serialised with other writers. Leaving the block normally returns only when the commit is durable;
-        leaving it by an exception undoes everything. Transactions do not nest."""
+        """Serialised with other writers, on every node. Leaving the block normally returns only when the commit is
+        durable; leaving it by an exception undoes everything. Transactions do not nest.
+
+        A statement that fails dooms the transaction: leaving the block raises its error again, even when the body
+        caught it. A cancellation that comes during the commit is raised after it: then the change is stored.
+        """
         ...
 
     def watch(self, topic: str, watcher: Watcher) -> None:
