@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ class Server:
     def event(self) -> dict[str, Any]:
         """The next thing it told."""
         while b"\n" not in self._pending:
-            self._pending += read_some(self.process)
+            assert self.process.stdout is not None
+            self._pending += read_some(self.process.stdout)
         line, _, self._pending = self._pending.partition(b"\n")
         return json.loads(line)
 
@@ -165,18 +166,20 @@ class Server:
         self.process.wait(PATIENCE)
 
 
-def read_some(process: subprocess.Popen[bytes]) -> bytes:
-    """What the process writes next on stdout, b"" at its end; fails the test when nothing comes."""
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+def read_some(stream: IO[bytes]) -> bytes:
+    """What comes next, b"" at the end; fails the test when nothing comes."""
+    ready, _, _ = select.select([stream], [], [], PATIENCE)
     assert ready, "nothing was written in time"
-    return os.read(process.stdout.fileno(), 65536)
+    return os.read(stream.fileno(), 65536)
 
 
-def read_until(process: subprocess.Popen[bytes], text: bytes) -> bytes:
+def read_until(process: subprocess.Popen[bytes], text: bytes, stream: IO[bytes] | None = None) -> bytes:
+    """What the process writes, on stdout if not said otherwise, up to `text`."""
     seen = b""
+    source = stream or process.stdout
+    assert source is not None
     while text not in seen:
-        more = read_some(process)
+        more = read_some(source)
         assert more, f"{seen!r} came, {text!r} did not"
         seen += more
     return seen

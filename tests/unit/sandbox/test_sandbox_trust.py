@@ -113,6 +113,6 @@ def test_the_machines_own_bundle_is_untouched(secure, pems):
         if not Path(bundle).exists():
             continue
         before = Path(bundle).read_bytes()
-        inside = secure.start("cat", bundle).communicate(timeout=20)[0]
+        inside = secure.start("cat", bundle).communicate(timeout=60)[0]
         assert inside == before + pems["ca"]
         assert Path(bundle).read_bytes() == before

@@ -100,7 +100,8 @@ def unavailable(kernel: Kernel | None = None) -> str | None:
         try:
             inside.enter_user_namespace(kernel)
             inside.new_process_namespace(kernel)
-            inside.new_network(kernel)
+            for sock in inside.new_network(kernel):
+                sock.close()
             inside.keep_mounts_private(kernel)
         except SandboxUnavailable as problem:
             os.write(writer, problem.message.encode())
@@ -249,7 +250,8 @@ def _home(cover: Sequence[Path]) -> Iterator[str]:
         if path.is_dir():
             yield str(path)
             return
-    folder = f"/tmp/keyfob-{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108 - new or an error; tempfile takes 8 ms to import
+    temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - mkdir below makes a new one or fails
+    folder = f"{temporary}/keyfob-run-{os.urandom(8).hex()}"  # tempfile takes 8 ms to import
     os.mkdir(folder, 0o700)
     try:
         yield folder
