@@ -125,7 +125,8 @@ class InstanceMetadata:
         machine = await self._machine(host_id)
         cloud = await self._cloud(host_id)
         value = attested.payload(machine, nonce=request.query.get("nonce"), now=self._clock.now(), version=version)
-        signing = self._signer(cloud.instance_metadata_certificate)
+        # documented: "a certificate for *.metadata.azure.com", and its like in the other clouds
+        signing = self._signer("*." + cloud.instance_metadata_certificate.removeprefix("*."))
         return _json({"encoding": "pkcs7", "signature": attested.sign(value, signing)})
 
     async def _machine(self, host_id: ResourceId) -> Resource:

@@ -15,7 +15,7 @@ import msgspec
 from keyfob.access.guard import Guard
 from keyfob.access.memo import Memo
 from keyfob.clock import Clock, Ids
-from keyfob.declare import Allowed, Target
+from keyfob.declare import Allowed
 from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault.locate import Known, Locator
