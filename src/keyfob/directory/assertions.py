@@ -153,9 +153,13 @@ def _matching(statement: Statement, credentials: Sequence[FederatedCredential]) 
 
 
 def _named(statement: Statement, certificates: Sequence[ClientCertificate]) -> ClientCertificate:
-    """The registered certificate that the header names: by SHA-256 or SHA-1 thumbprint, `kid`, or as `x5c`."""
+    """The registered certificate that the header names: by SHA-256 or SHA-1 thumbprint, `kid`, or as `x5c`.
+
+    MSAL for Python pads its thumbprints, others do not.
+    """
     header = statement.header
-    marks = {value for name in ("x5t#S256", "x5t", "kid") if isinstance(value := header.get(name), str) and value}
+    named = (header.get(name) for name in ("x5t#S256", "x5t", "kid"))
+    marks = {value.rstrip("=") for value in named if isinstance(value, str) and value.rstrip("=")}
     chain = header.get("x5c")
     chain = [chain] if isinstance(chain, str) else chain
     sent = chain[0] if isinstance(chain, list) and chain and isinstance(chain[0], str) else None

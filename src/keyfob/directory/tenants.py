@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,17 +118,3 @@ async def ensure_first_start(
         tx, tenant.id, application.id, clock=clock, ids=ids, display_name="first start", ends=now + 100 * 365 * 86_400
     )
     return tenant, Operator(tenant_id=tenant.id, app_id=application.app_id, object_id=principal.id, secret=secret.text)
-
-
-def operator_document(operator: Operator, *, authority: str) -> str:
-    """The operator's file: written once, readable by its owner only."""
-    return json.dumps(
-        {
-            "authority": authority,
-            "tenantId": operator.tenant_id,
-            "clientId": operator.app_id,
-            "objectId": operator.object_id,
-            "clientSecret": operator.secret,
-        },
-        indent=2,
-    )
