@@ -6,7 +6,7 @@ The pipeline has authenticated and authorised; a template deployment calls the s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -133,7 +133,7 @@ class Engine:
                 replace=order.method == "PUT",
                 support=order.kind.identity,
             )
-            await self._may_assign(tx, order, wanted)
+            wanted = await self._may_assign(tx, order, wanted)
             return await self._store(tx, order, before, envelope, tags, location, wanted)
 
     async def _store(
@@ -231,12 +231,15 @@ class Engine:
 
     # --- identities
 
-    async def _may_assign(self, tx: Transaction, order: Order, wanted: Reconciled) -> None:
+    async def _may_assign(self, tx: Transaction, order: Order, wanted: Reconciled) -> Reconciled:
         """`assign/action` on every identity that the request lists, whether it is new there or not. One that does not
-        exist, or belongs to another tenant, is refused in the same words."""
+        exist, or belongs to another tenant, is refused in the same words. Gives them in their own spelling."""
         refused = []
+        spelled = {}
         for id in wanted.listed:
             identity = await get_resource(tx, id)
+            if identity is not None:
+                spelled[id.key] = ResourceId.parse(identity.id)
             try:
                 if identity is None or identity.tenant_id != order.tenant_id:
                     refused.append(id)
@@ -247,7 +250,7 @@ class Engine:
         if refused:
             raise linked_forbidden(order.caller, order.action("write"), order.id, ASSIGN, refused)
         if not wanted.given:
-            return
+            return wanted
         listed = {id.key for id in wanted.listed}
         for id in wanted.user:
             if id.key not in listed and await get_resource(tx, id) is None:
@@ -257,6 +260,7 @@ class Engine:
                     f'"message":"Resource \'{id}\' was not found."}}}}\'.',
                     code="FailedIdentityOperation",
                 )
+        return replace(wanted, user=tuple(spelled.get(id.key, id) for id in wanted.user))
 
     # --- DELETE
 

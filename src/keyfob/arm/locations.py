@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 _WORDS = re.compile(
-    r"usgov|usdod|us|uk|uae|euap|north|south|east|west|central|brazil|australia|canada|india|asia|france|germany|"
-    r"japan|jio|korea|europe|norway|qatar|africa|sweden|switzerland|israel|italy|malaysia|poland|taiwan|china|"
-    r"virginia|iowa|texas|arizona|\d+"
+    r"usgov|usdod|us|uk|uae|euap|northeast|northwest|southeast|north|south|east|west|central|brazil|australia|canada|"
+    r"india|asia|france|germany|japan|jio|korea|europe|norway|qatar|africa|sweden|switzerland|israel|italy|malaysia|"
+    r"poland|taiwan|china|virginia|iowa|texas|arizona|\d+"
 )
 _UPPER = {"us": "US", "uk": "UK", "uae": "UAE", "usgov": "USGov", "usdod": "USDoD", "euap": "EUAP"}
 
@@ -17,9 +17,4 @@ def display_name(location: str) -> str:
     words: list[str] = _WORDS.findall(location)
     if "".join(words) != location:
         return location.capitalize()
-    shown = " ".join(_UPPER.get(word, word.capitalize()) for word in words)
-    return (
-        shown.replace("South East Asia", "Southeast Asia")
-        .replace("Australia South East", "Australia Southeast")
-        .replace("Germany North East", "Germany Northeast")
-    )
+    return " ".join(_UPPER.get(word, word.capitalize()) for word in words)

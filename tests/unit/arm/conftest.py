@@ -253,13 +253,13 @@ def version_for(path: str) -> str:
     low = path.lower()
     for part, version in (
         ("/federatedidentitycredentials", "2024-11-30"),
-        ("microsoft.managedidentity", "2018-11-30"),
-        ("microsoft.compute", "2024-11-01"),
+        ("microsoft.managedidentity/", "2018-11-30"),
+        ("microsoft.compute/", "2024-11-01"),
         ("microsoft.web/", "2025-05-01"),
-        ("microsoft.shelf", "2020-01-01"),
+        ("microsoft.shelf/", "2020-01-01"),
         ("/metadata/endpoints", "2022-09-01"),
     ):
-        if part in low and "/register" not in low:
+        if part in low and not low.endswith(("/resourcetypes", "register")):
             return version
     return "2022-12-01"
 
