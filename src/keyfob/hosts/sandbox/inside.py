@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -51,6 +52,9 @@ class Program(NamedTuple):
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: str
+    pid: int
+    """A process id that nothing outside has while the program runs: the client's."""
+
     home: str
     """The folder that becomes the sandbox's own."""
 
@@ -135,6 +139,7 @@ def _furnish(kernel: Kernel, program: Program) -> tuple[dict[str, str], list[str
     notes = [f"removed from the environment: {', '.join(removed)}"] if removed else []
     notes += mount_files(kernel, layout)
     _step("return to the working folder", lambda: os.chdir(program.folder))
+    _count_on_from(program.pid)
     return environment, notes
 
 
@@ -163,6 +168,16 @@ def mount_files(kernel: Kernel, layout: Layout) -> list[str]:
         # Refused in a container that masks parts of its own /proc (mount_too_revealing in fs/namespace.c).
         notes.append(f"/proc shows the processes outside the sandbox too ({error.strerror}).")
     return notes
+
+
+def _count_on_from(pid: int) -> None:
+    """Let the program's process id be no other's on this machine.
+
+    Programs make names in /tmp of it, which sandboxes share: two JVMs that are both process 2 print "Cannot use file
+    /tmp/hsperfdata_root/2 because it is locked by another process". Kernels without CONFIG_CHECKPOINT_RESTORE lack the file.
+    """
+    with suppress(OSError), open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as last:
+        last.write(str(pid - 1))
 
 
 def _run(channel: socket.socket, kernel: Kernel, program: Program, limits: Limits) -> int:

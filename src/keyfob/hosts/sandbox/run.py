@@ -76,6 +76,7 @@ def run_in_sandbox(
             command=command,
             environment=dict(os.environ if environ is None else environ),
             folder=os.getcwd(),
+            pid=os.getpid(),
             home=home,
             cover=[str(path) for path in cover],
             sockets=[str(control)],
