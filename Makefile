@@ -53,6 +53,7 @@ bench: $(VENV)/.dev
 
 data: $(VENV)/.dev
 	$(RUN) tools/make_data.py
+	$(RUN) tools/coverage_page.py
 
 clean:
 	rm -rf $(VENV) .cache build dist

@@ -40,7 +40,7 @@ class Door:
         self._plane = plane
         self._guard = guard
         self._clock = clock
-        self._routes = RouteTable(plane.routes)
+        self.routes = RouteTable(plane.routes)
 
     async def __call__(self, request: Request, address: Address) -> Reply:
         target: Target | None = None
@@ -84,10 +84,10 @@ class Door:
         )
 
     def _match(self, request: Request) -> tuple[Route, Mapping[str, str]]:
-        found = self._routes.match(request.method, request.path)
+        found = self.routes.match(request.method, request.path)
         if found is not None:
             return found
-        methods = self._routes.methods(request.path)
+        methods = self.routes.methods(request.path)
         if methods:
             raise MethodNotAllowed(
                 f"The method {request.method} is not allowed here.", info={"allowed": tuple(sorted(methods))}

@@ -19,7 +19,7 @@ class FrontDoor:
         self, *, clouds: Mapping[str, Cloud], planes: Mapping[str, Plane], health: Callable[[], Awaitable[bool]]
     ) -> None:
         self._clouds = clouds
-        self._planes = planes
+        self.planes = planes
         self._health = health
 
     async def __call__(self, request: Request) -> Reply:
@@ -30,7 +30,7 @@ class FrontDoor:
         if found is None:
             return _refusal(421, "UnknownHost", f"No cloud served here has a host called '{request.host}'.")
         cloud, service, account = found
-        plane = self._planes.get(service)
+        plane = self.planes.get(service)
         if plane is None:
             words = service.replace("_", " ")
             return _refusal(501, "ServiceNotServed", f"{request.host} belongs to {words}, which is not served yet.")

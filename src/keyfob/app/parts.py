@@ -84,6 +84,7 @@ class App:
         ]
 
     async def stop(self) -> None:
+        """Also of an app that was never started."""
         await self.control.close()
         await self.server.shutdown(GRACE)
         for task in self.tasks:
