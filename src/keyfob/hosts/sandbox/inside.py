@@ -174,7 +174,8 @@ def _count_on_from(pid: int) -> None:
     """Let the program's process id be no other's on this machine.
 
     Programs make names in /tmp of it, which sandboxes share: two JVMs that are both process 2 print "Cannot use file
-    /tmp/hsperfdata_root/2 because it is locked by another process". Kernels without CONFIG_CHECKPOINT_RESTORE lack the file.
+    /tmp/hsperfdata_root/2 because it is locked by another process". Without
+    CONFIG_CHECKPOINT_RESTORE a kernel has no such file, and the program is process 2.
     """
     with suppress(OSError), open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as last:
         last.write(str(pid - 1))
