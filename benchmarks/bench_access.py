@@ -2,25 +2,38 @@
 
     python benchmarks/bench_access.py [--assignments N] [--questions N]
 
-Three numbers for the same questions: never asked before (every scope new), the same questions once more, and through
-`Guard.authorize_now`, which remembers whole decisions and writes the log. Also what a refusal costs by itself.
+The same questions never asked before (every scope new), asked once more, and from memory of the former decisions;
+last `Guard.authorize_now` as a data plane calls it, which remembers decisions and writes the log.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import resource
+import tempfile
 import time
 import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from keyfob.access.assignments import assign
 from keyfob.access.decide import Grant, Person
+from keyfob.access.guard import Guard
 from keyfob.access.index import Index
 from keyfob.access.memo import Memo
 from keyfob.access.roles import RoleBook
-from keyfob.declare import Action, Allowed, Decision
+from keyfob.clock import SystemClock, SystemIds
+from keyfob.declare import Action, Allowed, Caller, Decision
+from keyfob.directory.model import ServicePrincipal
+from keyfob.directory.principals import create_service_principal
 from keyfob.resource_id import ResourceId
+from keyfob.store.migrations import migrations_of
+from keyfob.store.sqlite import open_sqlite
 
+SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6"
 ACTIONS = (
     Action("Microsoft.KeyVault/vaults/secrets/getSecret/action", data=True),
     Action("Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read", data=True),
@@ -66,6 +79,7 @@ def main() -> None:
     print(f"  {allowed / len(questions):.0%} of them allowed")
     run("second asking (people merged)", index, questions)
     remembered(index, questions)
+    asyncio.run(through_the_guard(options.questions))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
@@ -111,6 +125,34 @@ def remembered(index: Index, questions: list[tuple[Person, Action, ResourceId]])
         if type(memo.get((person.id, action.name, action.data, scope.key))) is Allowed:
             found += 1
     report("from memory of former decisions", len(questions), time.perf_counter() - started)
+
+
+class NoTokens:
+    def verify(self, token: str, **more: object) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    async def verify_reloading(self, token: str, **more: object) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+
+async def through_the_guard(count: int) -> None:
+    who, tenant = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
+    scope = ResourceId.group("s", "rg").provider("Microsoft.KeyVault/vaults", "v").child("secrets", "s")
+    with tempfile.TemporaryDirectory() as folder:
+        store = await open_sqlite(Path(folder) / "bench.db", migrations_of("keyfob.store"))
+        async with store.transaction() as tx:
+            await create_service_principal(tx, ServicePrincipal(id=who, tenant_id=tenant, app_id="app"))
+            await assign(
+                tx, tenant_id=tenant, scope=scope.parent, principal_id=who, role_definition_id=SECRETS_USER, now=0.0
+            )
+        guard = Guard(store=store, tokens=NoTokens(), clock=SystemClock(), ids=SystemIds())
+        caller = Caller(tenant_id=tenant, principal_id=who)
+        await guard.authorize(caller, ACTIONS[0], scope, request_id="first")
+        started = time.perf_counter()
+        for _ in range(count):
+            guard.authorize_now(caller, ACTIONS[0], scope, request_id="r", service="key_vault")
+        report("authorize_now, logged", count, time.perf_counter() - started)
+        await store.close()
 
 
 def report(title: str, count: int, seconds: float) -> None:

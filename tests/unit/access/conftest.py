@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from keyfob.access.assignments import assign
+from keyfob.access.decisions import decisions_provider
 from keyfob.access.guard import Guard
+from keyfob.access.provider import authorization_provider
 from keyfob.clock import CountingIds, FakeClock
-from keyfob.declare import Caller
+from keyfob.clouds.cloud import Cloud
+from keyfob.declare import Action, Call, Caller, Provider, RouteTable
 from keyfob.directory.model import Group, ServicePrincipal, User
 from keyfob.directory.principals import add_member, create_group, create_service_principal, create_user
-from keyfob.errors import Fault, Unauthenticated
+from keyfob.errors import Fault, Problem, Unauthenticated
 from keyfob.resource_id import ROOT, ResourceId
 from keyfob.store.port import Store
+from keyfob.wire.http import Fields, Request, parse_target
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 OTHER_TENANT = "22222222-2222-2222-2222-222222222222"
@@ -102,3 +107,35 @@ def anna() -> Caller:
 @pytest.fixture
 def boss() -> Caller:
     return Caller(tenant_id=TENANT, principal_id=BOSS, app_id="app-2", name="app-2")
+
+
+class Arm:
+    """What Resource Manager's pipeline does with a declared route: match, check the version, authorise, run."""
+
+    def __init__(self, guard: Guard, *providers: Provider) -> None:
+        self.guard = guard
+        self.table = RouteTable([route for provider in providers for route in provider.routes])
+
+    async def __call__(
+        self, method: str, path: str, caller: Caller, body: Any = None, *, version: str = "2022-04-01", query: str = ""
+    ) -> tuple[int, Any]:
+        found = self.table.match(method, path)
+        assert found is not None, (method, path)
+        route, parameters = found
+        assert not route.api_versions or version in route.api_versions, version
+        scope = route.scope(parameters, None) if route.scope else ROOT
+        content = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
+        request = Request(method, path, parse_target(f"{path}?{query}")[2], Fields(), content, request_id="r")
+        try:
+            if isinstance(route.access, Action):
+                await self.guard.authorize(caller, route.access, scope, request_id="r")
+            call = Call(request, parameters, Cloud.__new__(Cloud), scope, caller, version, 1_700_000_000.0)
+            reply = await route.operation(call)
+        except Problem as problem:
+            return problem.status, {"code": problem.code, "message": problem.message}
+        return reply.status, msgspec.json.decode(reply.body) if reply.body else None
+
+
+@pytest.fixture
+def arm(guard: Guard, store: Store) -> Arm:
+    return Arm(guard, authorization_provider(store=store, guard=guard), decisions_provider(guard=guard))

@@ -1,7 +1,9 @@
 """The gate: credentials, decisions as they are committed, principals that are gone."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -179,6 +181,38 @@ async def test_lost_notifications_are_made_good(guard: Guard, store: Store, robo
         await unassign(tx, TENANT, name)
     watchers._mark("access.role_assignments", EVERYTHING)
     assert not await may(guard, robot)
+
+
+async def test_what_changes_while_it_is_read_is_read_again(
+    store: Store, people: None, tokens: Verifier, clock: FakeClock, ids: CountingIds, robot: Caller
+) -> None:
+    name = await give(store, USER, VAULT)
+
+    class Slow:
+        """A store in which the assignment is removed just after it was read."""
+
+        done = False
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(store, attribute)
+
+        async def fetch(self, sql: str, *arguments: Any) -> Any:
+            rows = await store.fetch(sql, *arguments)
+            if "access.role_assignments" in arguments and not self.done:
+                self.done = True
+                async with store.transaction() as tx:
+                    await unassign(tx, TENANT, name)
+            return rows
+
+    guard = Guard(store=cast(Store, Slow()), tokens=tokens, clock=clock, ids=ids)
+    assert not await may(guard, robot)
+    assert not await may(guard, robot)
+
+
+async def test_many_may_wait_for_one_reading(guard: Guard, store: Store, robot: Caller, boss: Caller) -> None:
+    await give(store, USER, VAULT)
+    found = await asyncio.gather(*(may(guard, who) for who in (robot, boss) * 20))
+    assert [bool(decision) for decision in found] == [True, False] * 20
 
 
 async def test_groups_are_the_directorys_of_now(guard: Guard, store: Store, anna: Caller) -> None:
