@@ -87,7 +87,14 @@ async def test_a_commit_that_fails_for_a_cancelled_transaction(opened: SqliteSto
 async def test_when_sqlite_undoes_the_whole_group_all_of_it_hears(opened: SqliteStore) -> None:
     heard: list[str] = []
     opened.watch("names", heard.append)
+    outcomes = await asyncio.gather(
+        add(opened, "waiting"), add(opened, "fatal"), add(opened, "next"), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [Unavailable, Conflict, type(None)]
+    assert await names(opened) == heard == ["next"]
 
+
+async def test_a_body_that_goes_on_after_its_group_is_lost_writes_nothing(opened: SqliteStore) -> None:
     async def catch_and_go_on() -> None:
         async with opened.transaction() as tx:
             with pytest.raises(Conflict):
@@ -95,13 +102,11 @@ async def test_when_sqlite_undoes_the_whole_group_all_of_it_hears(opened: Sqlite
             with pytest.raises(Conflict):  # and not: written outside of any transaction
                 await tx.execute("INSERT INTO names VALUES ('stray')")
 
-    outcomes = await asyncio.gather(
-        add(opened, "waiting"), add(opened, "fatal"), add(opened, "next"), catch_and_go_on(), return_exceptions=True
-    )
-    assert [type(outcome) for outcome in outcomes] == [Unavailable, Conflict, Unavailable, Conflict]
-    assert await names(opened) == heard == []
+    outcomes = await asyncio.gather(add(opened, "waiting"), catch_and_go_on(), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unavailable, Conflict]
+    assert await names(opened) == []
     await add(opened, "later")
-    assert await names(opened) == heard == ["later"]
+    assert await names(opened) == ["later"]
 
 
 async def test_a_full_disk(opened: SqliteStore) -> None:
@@ -120,7 +125,18 @@ async def test_a_transaction_that_failed_knows_that_what_it_saw_is_committed(ope
             await add(opened, "same")
         return await names(opened)
 
-    assert (await asyncio.gather(add(opened, "same"), late()))[1] == ["same"]
+    async def caught() -> list[str]:
+        with pytest.raises(Conflict):  # noqa: PT012 (it is a whole transaction that must raise)
+            async with opened.transaction() as tx:
+                with pytest.raises(Conflict):
+                    await tx.execute("INSERT INTO names VALUES ('same')")
+        return await names(opened)
+
+    for failing in (late, caught):
+        found = (await asyncio.gather(add(opened, "same"), failing()))[1]
+        assert found == ["same"]
+        async with opened.transaction() as tx:
+            await tx.execute("DELETE FROM names")
 
 
 async def test_another_program_that_writes_is_waited_for_without_stopping_the_loop(
