@@ -10,6 +10,7 @@ any change of attachments, service principals or resource applications makes the
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from keyfob.clock import Clock
@@ -69,12 +70,23 @@ class TokenEndpoint:
         return self._attachments.version + self._changes
 
     async def issue(
-        self, host_id: ResourceId, selector: Selector, resource: str, *, bypass_cache: bool = False
+        self,
+        host_id: ResourceId,
+        selector: Selector,
+        resource: str,
+        *,
+        bypass_cache: bool = False,
+        admit: Callable[[], Awaitable[object]] | None = None,
     ) -> HostToken:
         """Raises `NotFound` (host gone), `IdentityNotFound` (also for a disabled one), `MultipleIdentities`,
-        `ConflictingSelectors`, or `InvalidInput` with the OAuth error code `invalid_resource`."""
-        version = self.version
+        `ConflictingSelectors`, or `InvalidInput` with the OAuth error code `invalid_resource`.
+
+        `admit` is a condition of the host's own, that it raises for; it is part of what a remembered token stands for.
+        """
+        version = self.version  # before anything is looked at: what changes meanwhile makes the token old
         host = await self._attachments.of(host_id)
+        if admit is not None:
+            await admit()
         identity = choose(host, selector)
         tenant = await get_tenant(self._store, identity.tenant_id)
         if tenant is None:

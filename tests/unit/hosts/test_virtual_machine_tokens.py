@@ -12,6 +12,7 @@ import pytest
 
 from keyfob.arm.model import Resource
 from keyfob.directory.principals import set_enabled
+from keyfob.directory.records import SERVICE_PRINCIPALS
 from keyfob.errors import InvalidInput, NotFound, Unauthenticated
 from keyfob.hosts.virtual_machines import model
 from keyfob.identities.choose import IdentityNotFound
@@ -366,6 +367,31 @@ async def test_a_change_is_seen_by_the_next_hot_request(house):
     assert not await works()
     await house.remove(MACHINE)
     assert not await works()
+
+
+async def test_a_refusal_of_the_slow_way_does_not_revive_a_remembered_token(house):
+    """After a change the slow way looks at everything again. When it refuses, memory must go on refusing."""
+    await house.attach(system=True)
+    hot = house.metadata.hot(MACHINE)
+    await house.get(TARGET)
+    assert hot(TARGET.encode(), HEADERS) is not None
+    for power in (model.STOPPED, model.DEALLOCATED):
+        await house.machine(properties={model.POWER: power})
+        for _ in range(2):
+            assert (await house.get(TARGET)).status == 400
+            assert hot(TARGET.encode(), HEADERS) is None
+            assert house.endpoint.recall(MACHINE, Selector(), VAULT, house.clock.now()) is None
+    await house.machine(properties={})
+    assert (await house.get(TARGET)).status == 200
+    assert hot(TARGET.encode(), HEADERS) is not None
+
+    async with house.store.transaction() as tx:
+        for row in await SERVICE_PRINCIPALS.list(tx, prefix=TENANT):
+            if VAULT in row.value.names:
+                await SERVICE_PRINCIPALS.delete(tx, row.key)
+    for _ in range(2):
+        assert body(await house.get(TARGET))["error"] == "invalid_resource"
+        assert hot(TARGET.encode(), HEADERS) is None
 
 
 async def test_a_machine_stopped_while_a_token_is_made_is_not_answered_from_memory(house):

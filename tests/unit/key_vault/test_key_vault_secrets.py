@@ -15,7 +15,9 @@ from keyfob.access.log import Question
 from keyfob.directory.principals import set_enabled
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault import key_vault
-from keyfob.services.key_vault.records import VERSIONS
+from keyfob.services.key_vault.model import SecretVersion
+from keyfob.services.key_vault.records import SECRETS, VERSIONS
+from keyfob.services.key_vault.remembered import Remembered
 from keyfob.store.port import EVERYTHING
 from keyfob.wire.http import Reply
 
@@ -718,6 +720,32 @@ async def test_every_change_is_seen_by_the_next_hot_request(vaults, officer, rea
     assert await warm() == "two"
     assert (await vaults.arm("DELETE", str(vaults.scope()))).status == 200
     assert vaults.service.hot(target, headers) is None
+
+
+async def test_the_hot_path_leaves_access_policies_alone(vaults):
+    """Roles say yes and the vault's policies say no: the vault uses policies, so nothing may come from memory."""
+    admin = await _admin(vaults)
+    outsider = await vaults.principal("outsider")
+    await vaults.give(outsider, "secrets user", vaults.scope())
+    await vaults.ask("PUT", "/secrets/n", admin, {"value": "v"})
+    assert (await vaults.ask("GET", "/secrets/n", admin)).status == 200
+    assert (await vaults.ask("GET", "/secrets/n", outsider)).status == 403
+    assert vaults.service.hot(b"/secrets/n?api-version=7.4", _hot_headers(vaults, outsider)) is None
+    assert vaults.service.hot(b"/secrets/n?api-version=7.4", _hot_headers(vaults, admin)) is None
+
+
+async def test_what_changed_while_it_was_read_is_not_kept(store):
+    remembered, old = Remembered(store), SecretVersion(name="n", version="1")
+    changes = remembered.changes
+    async with store.transaction() as tx:
+        tx.changed(SECRETS.topic, "/vault/secrets/n")
+    remembered.keep("/vault/secrets/n", "", old, changes)
+    assert remembered.get("/vault/secrets/n", "") is None
+    remembered.keep("/vault/secrets/n", "", old, remembered.changes)
+    assert remembered.get("/vault/secrets/n", "") is old
+    async with store.transaction() as tx:
+        tx.changed(VERSIONS.topic, "/vault/secrets/n/1")
+    assert remembered.get("/vault/secrets/n", "") is None
 
 
 async def test_lost_notifications_make_everything_forgotten(vaults, officer, reader):

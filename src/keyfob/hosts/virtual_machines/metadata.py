@@ -91,8 +91,13 @@ class InstanceMetadata:
 
     async def _token(self, request: Request, host_id: ResourceId) -> Reply:
         query = imds.parse_query(request.query)
-        token = await self._tokens.issue(host_id, query.selector, query.resource, bypass_cache=query.bypass_cache)
-        await self._machine(host_id)  # last: what changes after the token was looked up makes it old for `hot`
+        token = await self._tokens.issue(
+            host_id,
+            query.selector,
+            query.resource,
+            bypass_cache=query.bypass_cache,
+            admit=lambda: self._machine(host_id),
+        )
         return imds.encode(token, query, self._clock.now())
 
     async def _info(self, request: Request, host_id: ResourceId) -> Reply:
