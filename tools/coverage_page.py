@@ -20,6 +20,10 @@ from keyfob.settings import read_settings
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "coverage.md"
+INTRODUCTION = """\
+Generated from the declarations by `tools/coverage_page.py`; a test holds it current. *Access* is the action that a role
+must grant; **public** asks nobody; **signed in** wants a valid token and shows what the caller may see.
+"""
 
 
 def page() -> str:
@@ -40,8 +44,7 @@ def _lines(app: App) -> Iterator[str]:
     manager = app.resource_manager
     yield "# Coverage"
     yield ""
-    yield "Generated from the declarations by `tools/coverage_page.py`; a test holds it current. *Access* is the action"
-    yield "a role must grant; **public** asks nobody; **signed in** wants a valid token and shows what the caller may see."
+    yield from INTRODUCTION.splitlines()
     yield ""
     yield "## Resource Manager: resource types"
     yield ""
@@ -75,10 +78,15 @@ def _type_row(kind: ResourceType) -> str:
     identity = [name for name, on in (("system", kind.identity.system), ("user", kind.identity.user)) if on]
     methods = ["PUT", "PATCH", "GET", "HEAD", "DELETE", "list", *(f"POST {name}" for name in kind.actions)]
     newest, oldest = max(kind.api_versions), min(kind.api_versions)
-    return (
-        f"| `{kind.name}` | {', '.join(methods)} | {', '.join(identity) or 'none'} | {len(kind.api_versions)}: {oldest} … "
-        f"{newest} | {', '.join(sorted(kind.long_running)) or 'none'} | {kind.note} |"
-    )
+    cells = [
+        f"`{kind.name}`",
+        ", ".join(methods),
+        ", ".join(identity) or "none",
+        f"{len(kind.api_versions)}: {oldest} … {newest}",
+        ", ".join(sorted(kind.long_running)) or "none",
+        kind.note,
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def _routes(routes: Iterable[Route]) -> Iterator[str]:

@@ -35,13 +35,12 @@ def run(host: str, verbose: bool, tenant: str | None, data: Path, command: tuple
       keyfob run --as web -- curl -H Metadata:true \\
           'http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'
     """
-    from keyfob.hosts.sandbox.run import run_in_sandbox, unavailable
+    from keyfob.hosts.sandbox.refusal import SandboxUnavailable
+    from keyfob.hosts.sandbox.run import run_in_sandbox
 
-    if sentence := unavailable():
-        raise Failure(f'{sentence} Use the environment instead: eval "$(keyfob env --as {shlex.quote(host)})".')
     client = Client(data, tenant)
-    sys.exit(
-        run_in_sandbox(
+    try:
+        code = run_in_sandbox(
             control=data / "control.sock",
             resource_id=client.find_host(host),
             token=client.token(client.operator["audience"]),
@@ -50,7 +49,13 @@ def run(host: str, verbose: bool, tenant: str | None, data: Path, command: tuple
             cover=[data],
             verbose=verbose,
         )
-    )
+    except SandboxUnavailable as refused:
+        if refused.code == "SandboxRefused":
+            raise
+        raise Failure(
+            f'{refused.message} Or use the environment: eval "$(keyfob env --as {shlex.quote(host)})".'
+        ) from refused
+    sys.exit(code)
 
 
 @click.command()
