@@ -147,23 +147,24 @@ def refusal(
     person: Person, action: Action, near: Sequence[Grant], *, elsewhere: int, shortfall: Shortfall
 ) -> Ungranted:
     """What was looked at, in a sentence. `near`: the principal's assignments at or above the scope, nearest first."""
+    groups = len(person.groups)
     whose = "the principal"
-    if person.groups:
-        whose += f" or its {len(person.groups)} groups" if len(person.groups) > 1 else " or its group"
+    if groups:
+        whose = f"the principal or its {groups} groups" if groups > 1 else "the principal or its group"
     if not near:
         rest = f"; {_count(elsewhere)} elsewhere" if elsewhere else ""
         return Ungranted(f"no role assignment of {whose} stands at or above this scope{rest}")
+    none = "its role does not grant" if len(near) == 1 else "none of their roles grants"
+    reason = f"{_count(len(near))} of {whose} at or above this scope, {none} {_kind(action)} {action.name}"
     told = []
     hints: dict[str, None] = {}
     for grant in near[:MOST_TOLD]:
         name, short = shortfall(grant.role_id, action)
         if short:
-            hints[f"{name} {short}"] = None
+            hints[f"; {name} {short}"] = None
         through = "" if grant.principal_id == person.id else f" through group {grant.principal_id}"
         told.append(f"{name} at {grant.scope}{through}: {short or 'does not grant it'}")
-    none = "its role does not grant" if len(near) == 1 else "none of their roles grants"
-    reason = f"{_count(len(near))} of {whose} at or above this scope, {none} {_kind(action)} {action.name}"
-    return Ungranted("; ".join([reason, *hints]), looked_at=tuple(told))
+    return Ungranted(reason + "".join(hints) if hints else reason, looked_at=tuple(told))
 
 
 def _kind(action: Action) -> str:

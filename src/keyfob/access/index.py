@@ -195,11 +195,11 @@ def _upwards(key: str, above: Sequence[str]) -> list[str]:
     if key == _ROOT:
         return [_ROOT]
     places = [key]
-    rfind = key.rfind
-    cut = rfind("/", 0, rfind("/"))
+    cut = key.rfind("/", 0, key.rfind("/"))
     while cut > 0:
-        places.append(key[:cut])
-        cut = rfind("/", 0, rfind("/", 0, cut))
+        key = key[:cut]
+        places.append(key)
+        cut = key.rfind("/", 0, key.rfind("/"))
     places += above
     places.append(_ROOT)
     return places
