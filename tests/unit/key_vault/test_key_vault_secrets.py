@@ -16,6 +16,7 @@ from keyfob.directory.principals import set_enabled
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault import key_vault
 from keyfob.services.key_vault.model import SecretVersion
+from keyfob.services.key_vault.policies import GET
 from keyfob.services.key_vault.records import SECRETS, VERSIONS
 from keyfob.services.key_vault.remembered import Remembered
 from keyfob.store.port import EVERYTHING
@@ -730,6 +731,13 @@ async def test_the_hot_path_leaves_access_policies_alone(vaults):
     await vaults.ask("PUT", "/secrets/n", admin, {"value": "v"})
     assert (await vaults.ask("GET", "/secrets/n", admin)).status == 200
     assert (await vaults.ask("GET", "/secrets/n", outsider)).status == 403
+    caller = await vaults.guard.authenticate(
+        "Bearer " + vaults.token(outsider),
+        audiences=frozenset({"https://vault.azure.net"}),
+        tenant_id=TENANT,
+        now=vaults.clock.now(),
+    )
+    assert await vaults.guard.allows(caller, GET, vaults.scope().child("secrets", "n"))  # and it is in memory now
     assert vaults.service.hot(b"/secrets/n?api-version=7.4", _hot_headers(vaults, outsider)) is None
     assert vaults.service.hot(b"/secrets/n?api-version=7.4", _hot_headers(vaults, admin)) is None
 
