@@ -152,13 +152,16 @@ class Quota:
 
     _ROOM: Mapping[str, int] = {"reads": 12_000, "writes": 1_200, "deletes": 15_000}
 
+    _MOST = 10_000
+    """Counts kept: the names in paths are anybody's to invent."""
+
     def __init__(self) -> None:
         self._hour = 0
         self._used: dict[tuple[str, str], int] = {}
 
     def header(self, method: str, where: str | None, now: float) -> tuple[str, str]:
         hour = int(now // 3600)
-        if hour != self._hour:
+        if hour != self._hour or len(self._used) >= self._MOST:
             self._hour, self._used = hour, {}
         kind = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}.get(method, "writes")
         key = (where or "", kind)

@@ -440,13 +440,12 @@ def placed(kind: ResourceType, id: ResourceId) -> bool:
         return False
     outside = ResourceId(id.segments[: len(id.segments) - 2 - 2 * kind.name.count("/")])
     if kind.level is Level.EXTENSION:
-        return True
+        return outside.subscription_id is not None
     if outside.namespace is not None:
         return False
     return {
         Level.RESOURCE_GROUP: outside.resource_group is not None,
         Level.SUBSCRIPTION: outside.subscription_id is not None and outside.resource_group is None,
-        Level.TENANT: not outside.segments,
     }[kind.level]
 
 

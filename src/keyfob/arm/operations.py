@@ -26,6 +26,8 @@ from keyfob.errors import Problem
 from keyfob.store.port import Store, Transaction
 
 _log = logging.getLogger(__name__)
+_KEPT = 86_400.0
+"""Seconds that the outcome of an operation can be asked for."""
 
 
 class State(StrEnum):
@@ -65,13 +67,13 @@ class Preempted(Problem):
 
 Perform = Callable[[Transaction, LongOperation], Awaitable[None]]
 """Does what the operation is for. Raises `Preempted`, or any other `Problem` when it cannot be done."""
-Give_up = Callable[[Transaction, LongOperation], Awaitable[None]]
+GiveUp = Callable[[Transaction, LongOperation], Awaitable[None]]
 """Told after a failure, so that the resource does not stay in between."""
 
 
 class Operations:
     def __init__(
-        self, *, store: Store, clock: Clock, ids: Ids, seconds: float, perform: Perform, give_up: Give_up
+        self, *, store: Store, clock: Clock, ids: Ids, seconds: float, perform: Perform, give_up: GiveUp
     ) -> None:
         """`seconds` is how long each takes. 0: it is done by the next request, or at once in the background."""
         self._store = store
@@ -134,21 +136,39 @@ class Operations:
         self._more.set()
         return len(self._due)
 
+    async def prune(self) -> int:
+        """Forgets operations that ended more than a day ago. How many."""
+        old = [
+            row.key
+            for row in await OPERATIONS.list(self._store)
+            if row.value.ended and row.value.ended + _KEPT < self._clock.now()
+        ]
+        for start in range(0, len(old), 500):
+            async with self._store.transaction() as tx:
+                for key in old[start : start + 500]:
+                    await OPERATIONS.delete(tx, key)
+        return len(old)
+
     async def run(self, *, every: float = 30.0) -> None:
         """The background: finishes operations when they are due, and looks now and then for abandoned ones."""
+        pruned = float("-inf")
         while True:
             try:
+                if pruned + _KEPT / 24 <= self._clock.now():
+                    pruned = self._clock.now()
+                    await self.prune()
                 await self.resume()
                 await self.settle()
-            except Problem as problem:
-                _log.warning("long-running operations wait: %s", problem.message)
+            except Exception:
+                _log.exception("long-running operations could not be looked after; they will be in a moment")
             self._more.clear()
-            if self._due and min(self._due.values()) <= self._clock.now():
-                await asyncio.sleep(1)  # one that could not be finished
+            now = self._clock.now()
+            wait = min([every, *(due - now for due in self._due.values())])
+            if wait <= 0:  # one that is due could not be finished: not at once again
+                await asyncio.sleep(1)
                 continue
-            wait = min([every, *(due - self._clock.now() for due in self._due.values())])
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._more.wait(), max(0.0, wait))
+                await asyncio.wait_for(self._more.wait(), wait)
 
     async def _start(self, id: str) -> None:
         async with self._store.transaction() as tx:
@@ -168,9 +188,13 @@ class Operations:
         except Preempted as preempted:
             await self._end(id, Event.PREEMPT, preempted)
         except Problem as problem:
-            if problem.status >= 500:
-                raise  # the store, not the operation: it stays unfinished
+            if problem.status >= 500:  # the store, not the operation: it stays unfinished
+                _log.warning("operation %s waits: %s", id, problem.message)
+                return
             await self._end(id, Event.FAIL, problem)
+        except Exception:  # a fault of ours must not hold up every request that comes after
+            _log.exception("operation %s failed", id)
+            await self._end(id, Event.FAIL, Problem("The operation failed because of an unexpected error."))
         self._due.pop(id, None)
 
     async def _end(self, id: str, event: Event, problem: Problem) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keyfob.access.guard import Guard
@@ -56,6 +57,16 @@ _log = logging.getLogger(__name__)
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 
 
+@dataclass(slots=True)
+class Asked:
+    """A request on its way through the phases."""
+
+    request: Request
+    cloud: Cloud
+    tenant_id: str | None = None
+    """Of the subscription it is about, once that is known: a challenge names it."""
+
+
 class ResourceManager:
     """The plane of service `resource_manager`. `engine.operations.run()` is its background task."""
 
@@ -100,13 +111,13 @@ class ResourceManager:
     async def __call__(self, request: Request, address: Address) -> Reply:
         now = self._clock.now()
         request_id = request.request_id or self._ids.guid()
-        tenant: list[str] = []  # learnt on the way: a challenge names it
+        request = replace(request, request_id=request_id)
+        asked = Asked(request, address.cloud)
         try:
             await self.engine.operations.settle()
-            reply = await self._answer(request, address.cloud, request_id, tenant)
+            reply = await self._answer(asked)
         except Problem as problem:
-            found = tenant[0] if tenant else None
-            reply = problem_reply(problem, cloud=address.cloud, tenant_id=found, now=now)
+            reply = problem_reply(problem, cloud=address.cloud, tenant_id=asked.tenant_id, now=now)
         except Exception:
             _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
             unknown = Problem("The server was unable to complete the request because of an unexpected error.")
@@ -120,22 +131,22 @@ class ResourceManager:
             self._quota.header(request.method, where, now),
         )
 
-    async def _answer(self, request: Request, cloud: Cloud, request_id: str, tenant: list[str]) -> Reply:
+    async def _answer(self, asked: Asked) -> Reply:
         for table, own in ((self.own, True), (self.registry.routes, False)):
-            if found := table.match(request.method, request.path):
-                return await self._route(request, cloud, request_id, tenant, *found, own=own)
-        if allowed := self._methods(request.path):
+            if found := table.match(asked.request.method, asked.request.path):
+                return await self._route(asked, *found, own=own)
+        if allowed := self._methods(asked.request.path):
             raise MethodNotAllowed(
-                f"The requested resource does not support http method '{request.method}', only {sorted(allowed)}."
+                f"The requested resource does not support http method '{asked.request.method}', only {sorted(allowed)}."
             )
-        place = parse_path(request.path)
+        place = parse_path(asked.request.path)
         if isinstance(place, ResourceId):
-            return await self._resource(request, cloud, request_id, tenant, place)
-        if request.method == "GET":
-            return await self._list(request, cloud, request_id, tenant, place)
-        if request.method == "POST":
-            return await self._act(request, cloud, request_id, tenant, place)
-        raise MethodNotAllowed(f"The requested resource does not support http method '{request.method}'.")
+            return await self._resource(asked, place)
+        if asked.request.method == "GET":
+            return await self._list(asked, place)
+        if asked.request.method == "POST":
+            return await self._act(asked, place)
+        raise MethodNotAllowed(f"The requested resource does not support http method '{asked.request.method}'.")
 
     def _methods(self, path: str) -> frozenset[str]:
         return self.own.methods(path) | self.registry.routes.methods(path)
@@ -143,25 +154,27 @@ class ResourceManager:
     # --- the phases
 
     async def _enter(
-        self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], access: Access, scope: ResourceId
+        self, asked: Asked, access: Access, scope: ResourceId
     ) -> tuple[Caller | None, Subscription | None]:
         """Tenant and subscription, then who is asking, then whether they may."""
         subscription = None
         if scope.subscription_id is not None:
             subscription = await get_subscription(self._store, scope.subscription_id)
-            if subscription is None or subscription.cloud != cloud.name:
+            if subscription is None or subscription.cloud != asked.cloud.name:
                 raise subscription_not_found(scope.subscription_id)
-            tenant.append(subscription.tenant_id)
+            asked.tenant_id = subscription.tenant_id
         if isinstance(access, Public):
             return None, subscription
         caller = await self._guard.authenticate(
-            request.headers.get("authorization"),
-            audiences=frozenset(cloud.audiences["resource_manager"]),
+            asked.request.headers.get("authorization"),
+            audiences=frozenset(asked.cloud.audiences["resource_manager"]),
             tenant_id=subscription.tenant_id if subscription else None,
             now=self._clock.now(),
         )
         if isinstance(access, Action):
-            await self._guard.authorize(caller, access, scope, request_id=request_id, service="resource_manager")
+            await self._guard.authorize(
+                caller, access, scope, request_id=asked.request.request_id, service="resource_manager"
+            )
         return caller, subscription
 
     async def _place(self, subscription: Subscription | None, namespace: str, scope: ResourceId) -> None:
@@ -171,37 +184,34 @@ class ResourceManager:
         if scope.resource_group is not None and await get_group(self._store, scope) is None:
             raise group_not_found(scope.resource_group)
 
-    def _kind(self, request: Request, cloud: Cloud, type_name: str) -> tuple[ResourceType, str]:
-        version = required_version(request.query.get("api-version"))
+    def _kind(self, asked: Asked, type_name: str) -> tuple[ResourceType, str]:
+        version = required_version(asked.request.query.get("api-version"))
         kind = self.registry.type(type_name, version)
-        return kind, version_of(kind, version, locations=cloud.locations)
+        return kind, version_of(kind, version, locations=asked.cloud.locations)
 
     # --- declared routes
 
     async def _route(
         self,
-        request: Request,
-        cloud: Cloud,
-        request_id: str,
-        tenant: list[str],
+        asked: Asked,
         route: Route,
         parameters: dict[str, str],
         *,
         own: bool,
     ) -> Reply:
-        version = listed_version(request.query.get("api-version"), route.api_versions)
+        version = listed_version(asked.request.query.get("api-version"), route.api_versions)
         if route.scope is not None:
             scope = route.scope(parameters, None)
         else:
-            scope = obvious_scope(request.path, parameters.get("scope"))
-        caller, subscription = await self._enter(request, cloud, request_id, tenant, route.access, scope)
+            scope = obvious_scope(asked.request.path, parameters.get("scope"))
+        caller, subscription = await self._enter(asked, route.access, scope)
         if not own:
             await self._place(subscription, self.registry.owner(route), scope)
         return await route.operation(
             Call(
-                request=request,
+                request=asked.request,
                 parameters=parameters,
-                cloud=cloud,
+                cloud=asked.cloud,
                 scope=scope,
                 caller=caller,
                 api_version=version,
@@ -211,13 +221,11 @@ class ResourceManager:
 
     # --- resources
 
-    async def _resource(
-        self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], id: ResourceId
-    ) -> Reply:
-        kind, version = self._kind(request, cloud, id.type)
-        verb = _VERBS.get(request.method)
+    async def _resource(self, asked: Asked, id: ResourceId) -> Reply:
+        kind, version = self._kind(asked, id.type)
+        verb = _VERBS.get(asked.request.method)
         if verb is None:
-            raise MethodNotAllowed(f"The requested resource does not support http method '{request.method}'.")
+            raise MethodNotAllowed(f"The requested resource does not support http method '{asked.request.method}'.")
         if not placed(kind, id):
             raise NotFound(
                 f"The resource type '{kind.name}' cannot be at '{id}': it belongs to a {kind.level}.",
@@ -225,43 +233,41 @@ class ResourceManager:
             )
         id = canonical(id, kind)
         access = Action(f"{kind.name}/{verb}")
-        caller, subscription = await self._enter(request, cloud, request_id, tenant, access, id)
+        caller, subscription = await self._enter(asked, access, id)
         assert caller is not None
         await self._place(subscription, kind.name.partition("/")[0], id)
         if verb == "read":
-            return await self._get(request, id, kind, version)
-        order = self._order(request, cloud, request_id, id, kind, version, caller)
-        if request.method == "DELETE":
-            return self._deleted(request, await self.engine.delete(order))
-        return await self._written(request, order, await self.engine.write(order))
+            return await self._get(asked.request, id, kind, version)
+        order = self._order(asked, id, kind, version, caller)
+        if asked.request.method == "DELETE":
+            return self._deleted(asked.request, await self.engine.delete(order))
+        return await self._written(asked.request, order, await self.engine.write(order))
 
     def _order(
         self,
-        request: Request,
-        cloud: Cloud,
-        request_id: str,
+        asked: Asked,
         id: ResourceId,
         kind: ResourceType,
         version: str,
         caller: Caller,
     ) -> Order:
         body: dict[str, Any] = {}
-        if request.method != "DELETE":
-            body = parse_object(request.body, empty=request.method == "POST")
+        if asked.request.method != "DELETE":
+            body = parse_object(asked.request.body, empty=asked.request.method == "POST")
         return Order(
             id=id,
             kind=kind,
-            method=request.method,
+            method=asked.request.method,
             caller=caller,
-            cloud=cloud,
+            cloud=asked.cloud,
             tenant_id=caller.tenant_id,
             api_version=version,
-            request_id=request_id,
+            request_id=asked.request.request_id,
             body=body,
-            if_match=request.headers.get("if-match"),
-            if_none_match=request.headers.get("if-none-match"),
-            query={name: request.query[name] for name in request.query},
-            url=request.url,
+            if_match=asked.request.headers.get("if-match"),
+            if_none_match=asked.request.headers.get("if-none-match"),
+            query={name: asked.request.query[name] for name in asked.request.query},
+            url=asked.request.url,
         )
 
     async def put(
@@ -337,21 +343,23 @@ class ResourceManager:
             ),
         )
 
-    async def _list(self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], word: Word) -> Reply:
-        kind, version = self._kind(request, cloud, word.type)
+    async def _list(self, asked: Asked, word: Word) -> Reply:
+        kind, version = self._kind(asked, word.type)
         parent = word.parent
         own_type = kind.name.count("/") == 1
+        if kind.level in (Level.RESOURCE_GROUP, Level.SUBSCRIPTION) and parent.subscription_id is None:
+            raise _no_list(kind, parent)
         if own_type:
             if parent.namespace is not None and kind.level is not Level.EXTENSION:
                 raise _no_list(kind, parent)
         elif parent.type.lower() != kind.name.rpartition("/")[0].lower():
             raise _no_list(kind, parent)
         access = Action(f"{kind.name}/read")
-        caller, subscription = await self._enter(request, cloud, request_id, tenant, access, parent)
+        caller, subscription = await self._enter(asked, access, parent)
         await self._place(subscription, kind.name.partition("/")[0], parent)
         if not own_type and await RESOURCES.get(self._store, parent.key) is None:
             raise resource_not_found(parent)
-        expand = request.query.get("$expand") or ""
+        expand = asked.request.query.get("$expand") or ""
         tenant_id = caller.tenant_id if caller else ""
 
         async def keep(row: Resource) -> bool:
@@ -362,15 +370,16 @@ class ResourceManager:
 
         rows = await RESOURCES.find(self._store, "type", kind.name.lower())
         inside = [(row.key, row.value) for row in rows if parent.contains(ResourceId.parse(row.value.id))]
-        return Reply.json(await page(request, inside, keep=keep, show=show))
+        return Reply.json(await page(asked.request, inside, keep=keep, show=show))
 
-    async def _act(self, request: Request, cloud: Cloud, request_id: str, tenant: list[str], word: Word) -> Reply:
+    async def _act(self, asked: Asked, word: Word) -> Reply:
         id = word.parent
         if id.namespace is None:
             raise NotFound(
-                f"No HTTP resource was found that matches the request URI '{request.path[:200]}'.", code="NotFound"
+                f"No HTTP resource was found that matches the request URI '{asked.request.path[:200]}'.",
+                code="NotFound",
             )
-        kind, version = self._kind(request, cloud, id.type)
+        kind, version = self._kind(asked, id.type)
         name = next((known for known in kind.actions if known.lower() == word.word.lower()), None)
         if name is None or not placed(kind, id):
             raise NotFound(
@@ -379,10 +388,10 @@ class ResourceManager:
             )
         id = canonical(id, kind)
         action = kind.actions[name].action
-        caller, subscription = await self._enter(request, cloud, request_id, tenant, action, id)
+        caller, subscription = await self._enter(asked, action, id)
         assert caller is not None
         await self._place(subscription, kind.name.partition("/")[0], id)
-        order = self._order(request, cloud, request_id, id, kind, version, caller)
+        order = self._order(asked, id, kind, version, caller)
         reply, operation = await self.engine.act(order, name)
         if operation is None:
             return reply
@@ -391,8 +400,8 @@ class ResourceManager:
             reply.body,
             (
                 *reply.headers,
-                ("Azure-AsyncOperation", status_location(request, operation)),
-                ("Location", status_location(request, operation, "operationResults")),
+                ("Azure-AsyncOperation", status_location(asked.request, operation)),
+                ("Location", status_location(asked.request, operation, "operationResults")),
                 ("Retry-After", str(self.engine.operations.retry_after)),
             ),
             reply.content_type,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keyfob.declare import Provider, ResourceType, Route, RouteTable
+from keyfob.declare import Level, Provider, ResourceType, Route, RouteTable
 from keyfob.errors import InvalidInput, NotFound
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z0-9]+(\.[a-z0-9]+)?)?", re.IGNORECASE)
@@ -35,6 +35,8 @@ class Registry:
                 namespace, _, rest = kind.name.partition("/")
                 if namespace.lower() != key or not rest:
                     raise ValueError(f"{kind.name} is not a type of {provider.namespace}")
+                if kind.level is Level.TENANT:  # ids without a subscription would be shared by all tenants
+                    raise ValueError(f"{kind.name}: tenant level types are not supported, declare routes")
                 if rest.lower() in types:
                     raise ValueError(f"{kind.name} is declared twice")
                 types[rest.lower()] = kind

@@ -336,6 +336,14 @@ async def manager(store: Store, clock: FakeClock, signing_key: SigningKey) -> Ma
 
 
 @pytest.fixture
+async def both_manager(both_stores: Store, clock: FakeClock, signing_key: SigningKey) -> Manager:
+    made = await build(both_stores, clock, signing_key)
+    await populate(made)
+    await made.group()
+    return made
+
+
+@pytest.fixture
 async def slow(store: Store, clock: FakeClock, signing_key: SigningKey) -> Manager:
     """Long-running operations take a minute."""
     made = await build(store, clock, signing_key, operation_seconds=60)

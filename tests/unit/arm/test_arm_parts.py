@@ -101,6 +101,12 @@ def test_what_collides() -> None:
         Registry([Provider(namespace="Microsoft.Web", types=(MACHINES,))])
 
 
+def test_tenant_level_types_are_refused() -> None:
+    top = ResourceType(name="A.B/top", api_versions=("1",), level=Level.TENANT)
+    with pytest.raises(ValueError, match="tenant level"):
+        Registry([Provider(namespace="A.B", types=(top,))])
+
+
 def test_folders_may_share_a_namespace() -> None:
     sets = ResourceType(name="Microsoft.Compute/virtualMachineScaleSets", api_versions=("2018-06-01",))
     registry = Registry(
@@ -128,7 +134,6 @@ def test_where_types_can_be() -> None:
     extension = ResourceType(name="A.B/ext", api_versions=("1",), level=Level.EXTENSION)
     child = ResourceType(name="Microsoft.Compute/virtualMachines/extensions", api_versions=("1",))
     wide = ResourceType(name="A.B/wide", api_versions=("1",), level=Level.SUBSCRIPTION)
-    top = ResourceType(name="A.B/top", api_versions=("1",), level=Level.TENANT)
     for kind, path, right in (
         (MACHINES, VM, True),
         (MACHINES, "/subscriptions/s/providers/Microsoft.Compute/virtualMachines/vm", False),
@@ -138,8 +143,7 @@ def test_where_types_can_be() -> None:
         (extension, "/subscriptions/s/providers/A.B/ext/e", True),
         (wide, "/subscriptions/s/providers/A.B/wide/w", True),
         (wide, f"{GROUP}/providers/A.B/wide/w", False),
-        (top, "/providers/A.B/top/t", True),
-        (top, "/subscriptions/s/providers/A.B/top/t", False),
+        (extension, "/providers/A.B/ext/e", False),
     ):
         assert placed(kind, ResourceId.parse(path)) is right, path
 
