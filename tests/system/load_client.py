@@ -244,10 +244,7 @@ class Load:
         line = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
         query = {"api-version": "2018-02-01", "resource": "https://management.azure.com/"}
         for n in itertools.count():
-            if n % 2:
-                asked = urlencode(query)
-            else:
-                asked = urlencode({**query, "bypass_cache": "true"})
+            asked = urlencode(query) if n % 2 else urlencode({**query, "bypass_cache": "true"})
             made = self.send(line, "GET", f"/metadata/identity/oauth2/token?{asked}", None, {"Metadata": "true"})
             if n % 50 == 0:
                 say(token=made["access_token"], by="host")

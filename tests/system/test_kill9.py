@@ -263,9 +263,7 @@ def build(node: Any) -> None:
     arm = node.arm()
     arm.must("PUT", node.group("load"), {"location": "westeurope"})
     arm.must("PUT", node.identity("load", "shared"), {"location": "westeurope"})
-    arm.must(
-        "PUT", node.machine("load", "base"), {"location": "westeurope", "identity": {"type": "SystemAssigned"}}
-    )
+    arm.must("PUT", node.machine("load", "base"), {"location": "westeurope", "identity": {"type": "SystemAssigned"}})
     policy = {
         "tenantId": node.operator["tenant_id"],
         "objectId": node.operator["object_id"],
