@@ -53,6 +53,11 @@ def demo(keep: str | None) -> None:
             story.run("down", quiet=True)
 
 
+def show(printed: str) -> None:
+    """What a command printed, set off from the story."""
+    click.echo("\n".join("  " + line for line in printed.rstrip().splitlines()))
+
+
 class Story:
     """Types commands and shows what they print; what must fail fails, or the demo does."""
 
@@ -155,7 +160,8 @@ class Story:
             return
         variables = json.loads(self.run("env", "--as", host, "--output", "json", quiet=True))
         say(f'$ eval "$(keyfob env --as {host})"; python {self.program.name} …', bold=True)
-        done = subprocess.run(command, env={**os.environ, **variables}, check=False)
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+        show(done.stdout + done.stderr)
         self.check(done.returncode, expect)
 
     def run(self, *arguments: str, expect: int = 0, quiet: bool = False) -> str:
@@ -174,7 +180,7 @@ class Story:
         )
         printed = done.stdout + done.stderr
         if not quiet:
-            click.echo("\n".join("  " + line for line in printed.rstrip().splitlines()))
+            show(printed)
         if arguments[0] != "down":
             self.check(done.returncode, expect, printed if quiet else "")
         return done.stdout if expect == 0 else printed
