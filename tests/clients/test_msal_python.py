@@ -171,8 +171,8 @@ class Service:
         async with self.store.transaction() as tx:
             await create_tenant(tx, self.tenant, clouds=clouds, first_party=load_first_party())
             self.principal = await applications.create_application(tx, self.app, principal_id=self.ids.guid())
-            given = {"clock": self.clock, "ids": self.ids}
-            self.secret = (await applications.add_secret(tx, self.tenant.id, self.app.id, **given)).text
+            secret = await applications.add_secret(tx, self.tenant.id, self.app.id, clock=self.clock, ids=self.ids)
+            self.secret = secret.text
             await applications.add_certificate(tx, self.tenant.id, self.app.id, self.certificate, ids=self.ids)
             await principals.create_user(tx, user)
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any
+
+import msgspec
 
 from keyfob.errors import Problem
 
@@ -286,6 +289,24 @@ class Refused(Problem):
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
+class Description(msgspec.Struct, frozen=True):
+    """A row of Microsoft's list of error codes."""
+
+    name: str | None = None
+    message: str | None = None
+
+
+def describe(code: str) -> Description | None:
+    """What Microsoft's list says about a code (package data, read each time: the error page is rare)."""
+    data = files("keyfob.directory").joinpath("data/aadsts.json").read_bytes()
+    known: dict[str, Description] = msgspec.json.decode(data, type=dict[str, Description])
+    found = known.get(code)
+    if found is not None and found.message:
+        return found
+    row = TABLE.get(int(code)) if code.isascii() and code.isdigit() and len(code) < 10 else None
+    return Description(found.name if found else None, row.text) if row else None
 
 
 def moment(seconds: float) -> str:

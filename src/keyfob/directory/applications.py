@@ -21,7 +21,7 @@ from keyfob.directory.model import (
     ServicePrincipal,
 )
 from keyfob.directory.principals import create_service_principal, delete_principal, find_service_principal
-from keyfob.directory.records import APPLICATIONS, FEDERATED_CREDENTIALS, SERVICE_PRINCIPALS, normal_name
+from keyfob.directory.records import APPLICATIONS, FEDERATED_CREDENTIALS, SERVICE_PRINCIPALS
 from keyfob.directory.redirects import check_redirect_uri
 from keyfob.directory.secrets import hash_secret, new_secret
 from keyfob.errors import Conflict, InvalidInput, NotFound
@@ -46,13 +46,9 @@ class NewSecret:
 
 async def create_application(tx: Transaction, application: Application, *, principal_id: str) -> ServicePrincipal:
     """Registers the application with its service principal in the home tenant. Raises `Conflict`."""
-    for redirect_uri in application.redirect_uris:
-        check_redirect_uri(redirect_uri)
     if await APPLICATIONS.find(tx, "app_id", application.app_id):
         raise Conflict(f"An application with the id {application.app_id} already exists.")
-    for uri in application.identifier_uris:
-        if await APPLICATIONS.find(tx, "uri", f"{application.tenant_id}/{normal_name(uri)}"):
-            raise Conflict(f"Another object with the identifier URI {uri} already exists.")
+    await _check_uris(tx, application)
     await APPLICATIONS.insert(tx, f"{application.tenant_id}/{application.id}", application)
     principal = principal_of(application, tenant_id=application.tenant_id, object_id=principal_id)
     await create_service_principal(tx, principal)
@@ -90,8 +86,7 @@ async def list_applications(session: Session, tenant_id: str) -> list[Applicatio
 async def update_application(tx: Transaction, application: Application) -> None:
     """Replaces it, and lets the home tenant's service principal follow."""
     await _require(tx, application.tenant_id, application.id)
-    for redirect_uri in application.redirect_uris:
-        check_redirect_uri(redirect_uri)
+    await _check_uris(tx, application)
     await APPLICATIONS.put(tx, f"{application.tenant_id}/{application.id}", application)
     old = await find_service_principal(tx, application.tenant_id, application.app_id)
     if old is not None:
@@ -255,6 +250,19 @@ def _check_federated(credential: FederatedCredential) -> None:
     issuer = urlsplit(credential.issuer)
     if issuer.scheme not in ("https", "http") or not issuer.netloc or issuer.query or issuer.fragment:
         raise InvalidInput("The issuer is a URL without query or fragment.", target="issuer")
+
+
+async def _check_uris(session: Session, application: Application) -> None:
+    """Redirect URIs that run no code, identifier URIs that mean nobody else: neither another application nor a
+    service of Azure's, whose tokens it would take."""
+    for redirect_uri in application.redirect_uris:
+        check_redirect_uri(redirect_uri)
+    for uri in application.identifier_uris:
+        if "*" in uri or not uri.strip("/"):
+            raise InvalidInput(f"'{uri[:200]}' is not an identifier URI.", target="identifierUris")
+        owner = await find_service_principal(session, application.tenant_id, uri)
+        if owner is not None and owner.app_id != application.app_id:
+            raise Conflict(f"Another object with the identifier URI {uri} already exists.", target="identifierUris")
 
 
 async def _require(session: Session, tenant_id: str, object_id: str) -> Application:

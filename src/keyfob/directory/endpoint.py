@@ -14,7 +14,7 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Address, Call, Public, Route, RouteTable
 from keyfob.directory import discovery
-from keyfob.directory.aadsts import Refused, error_body
+from keyfob.directory.aadsts import Refused, describe, error_body
 from keyfob.directory.cache import Directory
 from keyfob.directory.claims import v2_issuer
 from keyfob.directory.clients import authenticate_client, find_client, with_basic
@@ -101,6 +101,7 @@ class TokenEndpoint:
         one("GET", "/{tenant}/oauth2/deviceauth", self._device_page)
         one("POST", "/{tenant}/oauth2/deviceauth", self._device_sign_in)
         one("GET", "/devicelogin", self._device_page)
+        one("GET", "/error", self._error_page)
         both("GET", "/{tenant}/oauth2/logout", "/{tenant}/oauth2/v2.0/logout", self._sign_out)
         return tuple(rows)
 
@@ -247,6 +248,11 @@ class TokenEndpoint:
 
     async def _sign_out(self, call: Call, _version: int) -> Reply:
         return self._pages.signed_out()
+
+    async def _error_page(self, call: Call, _version: int) -> Reply:
+        """Where `error_uri` leads."""
+        code = call.request.query.get("code") or ""
+        return self._pages.described(code, describe(code))
 
     # --- shared --------------------------------------------------------------------------------------------------
 

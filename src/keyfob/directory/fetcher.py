@@ -101,6 +101,9 @@ class HttpKeyFetcher:
         try:
             with opener.open(asked, timeout=_SECONDS) as answer:
                 data = answer.read(_LARGEST + 1)
+        except urllib.error.HTTPError as error:  # a redirect too
+            error.close()
+            raise IssuerUnreachable(f"{urlsplit(url).netloc}: it answered {error.code}") from error
         except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             raise IssuerUnreachable(f"{urlsplit(url).netloc}: {reason}") from error

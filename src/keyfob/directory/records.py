@@ -32,7 +32,7 @@ MEMBERSHIPS = Records("directory.memberships", Membership, index=lambda m: {"mem
 APPLICATIONS = Records(
     "directory.applications",
     Application,
-    index=lambda a: {"app_id": a.app_id, "uri": [f"{a.tenant_id}/{normal_name(u)}" for u in a.identifier_uris]},
+    index=lambda a: {"app_id": a.app_id},
 )
 SERVICE_PRINCIPALS = Records(
     "directory.service_principals",

@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from keyfob.directory import pages
-from keyfob.directory.aadsts import Refused
+from keyfob.directory.aadsts import Description, Refused
 from keyfob.directory.authorization import Authorization, Destination, read_authorization, read_destination
 from keyfob.directory.exchange import Parts
 from keyfob.directory.keys import b64url
@@ -175,6 +175,12 @@ class SignInPages:
         """There are no sessions here, so nothing needs ending, and nobody is redirected."""
         text = "It's a good idea to close all browser windows."
         return pages.message_page("You signed out", text, nonce=self._nonce())
+
+    def described(self, code: str, found: Description | None) -> Reply:
+        if found is None:
+            return pages.message_page("Unknown error code", code[:16], nonce=self._nonce(), status=404)
+        title = f"AADSTS{code} {found.name or ''}".strip()
+        return pages.message_page(title, found.message or "", nonce=self._nonce())
 
     # --- who ---------------------------------------------------------------------------------------------------
 

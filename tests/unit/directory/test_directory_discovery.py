@@ -143,9 +143,27 @@ async def test_the_open_routes(world: Any) -> None:
         "GET /{tenant}/oauth2/deviceauth",
         "POST /{tenant}/oauth2/deviceauth",
         "GET /devicelogin",
+        "GET /error",
         "GET /{tenant}/oauth2/logout",
         "GET /{tenant}/oauth2/v2.0/logout",
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "text"),
+    [
+        ("7000215", 200, "Invalid client secret"),
+        ("70011", 200, "InvalidScope"),
+        ("5002723", 200, "Invalid JWT token"),
+        ("1", 404, "Unknown"),
+        ("<script>", 404, "&lt;script&gt;"),
+        ("", 404, "Unknown"),
+    ],
+)
+async def test_error_uri_leads_to_what_the_code_means(world: Any, code: str, status: int, text: str) -> None:
+    reply = await world.ask("GET", f"/error?code={quote(code)}")
+    assert reply.status == status
+    assert text in reply.body.decode()
 
 
 async def test_what_there_is_not(world: Any) -> None:

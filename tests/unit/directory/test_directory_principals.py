@@ -226,10 +226,20 @@ async def test_applications_are_unique_by_id_and_uri(world: Any) -> None:
     for app in (
         Application(id="a", tenant_id=world.tenant.id, app_id=world.app.app_id),
         Application(id="b", tenant_id=world.tenant.id, app_id=SystemIds().guid(), identifier_uris=("API://Payroll/",)),
+        Application(id="c", tenant_id=world.tenant.id, app_id="c", identifier_uris=("https://VAULT.azure.net/",)),
     ):
         with pytest.raises(Conflict):
             async with world.store.transaction() as tx:
                 await applications.create_application(tx, app, principal_id=SystemIds().guid())
+
+
+async def test_an_application_cannot_take_the_name_of_an_azure_service_later(world: Any) -> None:
+    with pytest.raises(Conflict):
+        await world.change(msgspec.structs.replace(world.app, identifier_uris=("https://vault.azure.net",)))
+    with pytest.raises(InvalidInput):
+        await world.change(msgspec.structs.replace(world.app, identifier_uris=("https://*.blob.core.windows.net",)))
+    found = await find_resource(world.store, world.tenant, "https://vault.azure.net")
+    assert found.principal.kind == "FirstParty"
 
 
 async def test_the_principal_follows_its_application(world: Any) -> None:

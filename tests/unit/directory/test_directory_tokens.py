@@ -67,7 +67,12 @@ def resign(world: Any, change: Callable[[dict[str, Any]], Any]) -> str:
     change(claims)
     key = world.keys.current
     signed = key.header + b64(msgspec.json.encode(claims)).encode()
-    return (signed + b"." + b64(key.sign(signed)).encode()).decode()
+    text: bytes = signed + b"." + b64(key.sign(signed)).encode()
+    return text.decode()
+
+
+def changed_by(more: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda claims: claims.update(more)
 
 
 async def test_a_managed_identity_token_says_what_the_real_ones_say(world: Any) -> None:
@@ -223,7 +228,8 @@ async def test_a_foreign_issuer_though_our_key_signed(world: Any) -> None:
 async def test_each_required_claim_is_required(world: Any, name: str) -> None:
     assert fault(world, resign(world, lambda c: c.pop(name))) is Fault.CLAIMS
     for wrong in (None, True, {"a": 1}):
-        assert fault(world, resign(world, lambda c, wrong=wrong: c.update({name: wrong}))) is Fault.CLAIMS
+        changed: dict[str, Any] = {name: wrong}
+        assert fault(world, resign(world, changed_by(changed))) is Fault.CLAIMS
 
 
 @pytest.mark.parametrize("name", [name for name, _ in says.OPTIONAL])

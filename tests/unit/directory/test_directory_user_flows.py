@@ -63,7 +63,7 @@ async def open_page(world: Any, target: str, **more: Any) -> Page:
     return read_page(await world.ask("GET", target, **more))
 
 
-async def post_page(world: Any, page: Page, headers: dict[str, str] | None = None, **fields: str) -> Any:
+async def post_page(world: Any, page: Page, headers: Any = None, **fields: Any) -> Any:
     endpoint = fields.pop("endpoint", None)
     return await world.ask(
         "POST",
@@ -474,8 +474,8 @@ async def test_device_codes_v1(world: Any) -> None:
     flow = json.loads(reply.body)
     assert (flow["expires_in"], flow["interval"]) == ("900", "5")
     await approve(world, flow | {"verification_uri": flow["verification_url"]})
-    form = {"grant_type": "device_code", "client_id": AZURE_CLI, "code": flow["device_code"]}
-    status, body = await world.token("common", v1=True, **form)
+    asking = {"grant_type": "device_code", "client_id": AZURE_CLI, "code": flow["device_code"]}
+    status, body = await world.token("common", v1=True, **asking)
     assert status == 200
     assert body["resource"] == "https://management.core.windows.net/"
     assert {"refresh_token", "id_token", "scope", "expires_on"} <= body.keys()
