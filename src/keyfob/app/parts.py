@@ -23,6 +23,7 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.hostnames import patterns
 from keyfob.clouds.table import load_clouds
 from keyfob.directory.endpoint import TokenEndpoint as TokenService
+from keyfob.directory.fetcher import HttpKeyFetcher
 from keyfob.directory.first_party import load_first_party
 from keyfob.directory.keys import KeyRing
 from keyfob.directory.records import TENANTS
@@ -176,7 +177,14 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clouds=clouds,
             planes={
                 "login": TokenService(
-                    store=store, keys=keys, tokens=tokens, clouds=clouds, seal=seal, clock=clock, ids=ids
+                    store=store,
+                    keys=keys,
+                    tokens=tokens,
+                    clouds=clouds,
+                    seal=seal,
+                    clock=clock,
+                    ids=ids,
+                    fetcher=HttpKeyFetcher(clock=clock, trusted=[trust.certificate]),
                 ),
                 "resource_manager": resource_manager,
                 "key_vault": Door(vault.plane, guard=guard, clock=clock),
