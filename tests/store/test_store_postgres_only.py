@@ -261,3 +261,17 @@ async def test_prefix_listing_is_backed_by_the_index(nodes: tuple[Store, Store])
     text = "\n".join(row[0] for row in plan)
     assert "Index Cond: ((kind = 'a'::text) AND (key >= 'b'::text) AND (key < 'c'::text))" in text
     assert "Sort" not in text
+
+
+async def test_a_commit_that_postgres_answers_with_a_rollback_is_not_acknowledged(nodes: tuple[Store, Store]) -> None:
+    import asyncpg
+
+    here, there = nodes
+    with pytest.raises(Unavailable, match="rolled it back"):
+        async with here.transaction() as tx:
+            await tx.execute("INSERT INTO counters (name, count) VALUES ('lost', 1)")
+            with pytest.raises(asyncpg.PostgresError):  # behind the transaction's back
+                await tx._connection.execute("nonsense")  # type: ignore[attr-defined]
+    async with here.transaction() as tx:
+        await tx.execute("INSERT INTO counters (name, count) VALUES ('next', 1)")
+    assert await there.fetch("SELECT name FROM counters") == [("next",)]
