@@ -211,12 +211,14 @@ class Node:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Node]]:
-    """Makes nodes: `node(database=…, operation_seconds=…, like=other)`; `like` shares the other's keys. All end with
-    the test module."""
+    """Makes nodes: `node(database=…, operation_seconds=…, like=other)`; `like` shares the other's keys; `data` is a
+    folder with a past. All end with the test module."""
     made: list[Node] = []
 
-    def make(*, database: str = "", operation_seconds: float = 0.0, like: Node | None = None) -> Node:
-        data = tmp_path_factory.mktemp("node") / "data"
+    def make(
+        *, database: str = "", operation_seconds: float = 0.0, like: Node | None = None, data: Path | None = None
+    ) -> Node:
+        data = data or tmp_path_factory.mktemp("node") / "data"
         if like is not None:
             data.mkdir(mode=0o700)
             for name in ("master.key", "operator.json"):
