@@ -18,6 +18,7 @@ import datetime
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import statistics
@@ -41,6 +42,8 @@ class Sample:
     cpu_us: float
     """CPU microseconds of the server per request."""
     errors: int
+    others: float = 0.0
+    """Cores that were busy with something else meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Subject:
     pid: int
     url: str
     headers: tuple[str, ...] = ()
+    script: str = ""
+    """A wrk script in Lua, for what is no GET."""
 
 
 def body() -> bytes:
@@ -86,16 +91,36 @@ def cpu_seconds(pid: int) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def busy_seconds() -> float:
+    """CPU time of the whole machine that was not idle."""
+    fields = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def children_seconds() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
 def measure(
-    name: str, pid: int, url: str, headers: Sequence[str] = (), *, seconds: int = 2, connections: int = 32
+    name: str,
+    pid: int,
+    url: str,
+    headers: Sequence[str] = (),
+    *,
+    seconds: int = 2,
+    connections: int = 32,
+    script: str = "",
 ) -> Sample:
     """Loads `url` with wrk and reads the CPU time of `pid` and its children around it."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     for header in headers:
         command += ["-H", header]
-    before = cpu_seconds(pid)
+    command += ["-s", script] if script else []
+    before, busy, ours, began = cpu_seconds(pid), busy_seconds(), children_seconds(), time.monotonic()
     run = subprocess.run([*pinned(1), *command, url], capture_output=True, text=True, check=True)
     spent = cpu_seconds(pid) - before
+    others = (busy_seconds() - busy - spent - (children_seconds() - ours)) / (time.monotonic() - began)
     found = re.search(r"(\d+) requests in ([\d.]+)(m?s)", run.stdout)
     if found is None:
         raise SystemExit(f"wrk said something unexpected about {name}:\n{run.stdout}{run.stderr}")
@@ -105,7 +130,7 @@ def measure(
     socket_errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", run.stdout)
     errors = int(bad[1]) if bad else 0
     errors += sum(int(n) for n in socket_errors.groups()) if socket_errors else 0
-    return Sample(requests / took, spent / max(1, requests) * 1e6, errors)
+    return Sample(requests / took, spent / max(1, requests) * 1e6, errors, max(0.0, others))
 
 
 def pinned(core: int) -> list[str]:
@@ -115,12 +140,15 @@ def pinned(core: int) -> list[str]:
 def compare(subjects: Sequence[Subject], *, rounds: int, seconds: int) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {subject.name: [] for subject in subjects}
     for subject in subjects:  # warm
-        measure(subject.name, subject.pid, subject.url, subject.headers, seconds=1)
+        load(subject, 1)
     for _ in range(rounds):
         for subject in subjects:
-            found = measure(subject.name, subject.pid, subject.url, subject.headers, seconds=seconds)
-            samples[subject.name].append(found)
+            samples[subject.name].append(load(subject, seconds))
     return samples
+
+
+def load(subject: Subject, seconds: int) -> Sample:
+    return measure(subject.name, subject.pid, subject.url, subject.headers, seconds=seconds, script=subject.script)
 
 
 def table(title: str, samples: dict[str, list[Sample]], against: str) -> str:
@@ -171,9 +199,10 @@ def running(command: Sequence[str], port: int, env: dict[str, str] | None = None
             process.wait()
 
 
-def nginx_conf(folder: Path, plain: int, tls: int, pem: Path) -> Path:
+def nginx_conf(folder: Path, plain: int, tls: int, pem: Path, inline: str = "") -> Path:
+    """Serves `inline`, and at /static the file body.json of the folder, which should hold the same."""
     path = folder / "nginx.conf"
-    inline = body().decode()
+    inline = inline or body().decode()
     path.write_text(f"""
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log crit; worker_processes 1;
 events {{ worker_connections 1024; }}
