@@ -245,6 +245,7 @@ class Level(StrEnum):
     SUBSCRIPTION = "subscription"
     TENANT = "tenant"
     EXTENSION = "extension"
+    ANYWHERE = "subscription, or anything in it"
 
 
 class OnPut(Enum):
@@ -351,6 +352,17 @@ class ResourceType:
     provisioning_state: bool = True
     """Whether `properties.provisioningState` is shown."""
     name_pattern: str = r"[^/]{1,260}"
+    any_version: bool = False
+    """Whether any well-formed api-version is taken; `api_versions` are then those that lists of providers name."""
+    location_kept: bool = False
+    """For types that are not tracked: a location that is given is kept and shown, unchecked."""
+    created: int = 201
+    """The status of a PUT that creates; one that changes answers 200."""
+    deleted: int = 200
+    """The status of a DELETE that is done at once."""
+    finish: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
+    """The last word on the document of a reply: stored resource, document so far, api-version → document. For
+    top-level members that `operations` do not reach (a full `sku`, `kind`)."""
     note: str = ""
     """For the coverage page: what is simplified."""
 

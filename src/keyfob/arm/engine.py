@@ -193,7 +193,10 @@ class Engine:
     def _common(self, order: Order, envelope: Envelope, before: Resource | None) -> tuple[dict[str, str], str]:
         """Tags and location, for the types that have them."""
         if not order.kind.tracked:
-            return checked_tags(envelope.tags), before.location if before else ""
+            kept = before.location if before else ""
+            if order.kind.location_kept and envelope.location:
+                kept = envelope.location.replace(" ", "").lower()[:90]
+            return checked_tags(envelope.tags), kept
         given = (envelope.location or "").replace(" ", "").lower()
         if before is not None and given and given == before.location:
             return checked_tags(envelope.tags), given
@@ -439,7 +442,7 @@ def placed(kind: ResourceType, id: ResourceId) -> bool:
     if len(id.names) != kind.name.count("/"):
         return False
     outside = ResourceId(id.segments[: len(id.segments) - 2 - 2 * kind.name.count("/")])
-    if kind.level is Level.EXTENSION:
+    if kind.level in (Level.EXTENSION, Level.ANYWHERE):
         return outside.subscription_id is not None
     if outside.namespace is not None:
         return False

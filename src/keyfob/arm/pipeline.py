@@ -240,7 +240,7 @@ class ResourceManager:
             return await self._get(asked.request, id, kind, version)
         order = self._order(asked, id, kind, version, caller)
         if asked.request.method == "DELETE":
-            return self._deleted(asked.request, await self.engine.delete(order))
+            return self._deleted(asked.request, kind, await self.engine.delete(order))
         return await self._written(asked.request, order, await self.engine.write(order))
 
     def _order(
@@ -327,13 +327,13 @@ class ResourceManager:
                 ("Azure-AsyncOperation", status_location(request, outcome.operation)),
                 ("Retry-After", str(self.engine.operations.retry_after)),
             ]
-        return Reply.json(shown, 201 if outcome.created else 200, headers)
+        return Reply.json(shown, order.kind.created if outcome.created else 200, headers)
 
-    def _deleted(self, request: Request, outcome: Outcome | None) -> Reply:
+    def _deleted(self, request: Request, kind: ResourceType, outcome: Outcome | None) -> Reply:
         if outcome is None:
             return Reply(204)
         if outcome.operation is None:
-            return Reply(200)
+            return Reply(kind.deleted)
         return Reply(
             202,
             headers=(
@@ -347,10 +347,10 @@ class ResourceManager:
         kind, version = self._kind(asked, word.type)
         parent = word.parent
         own_type = kind.name.count("/") == 1
-        if kind.level in (Level.RESOURCE_GROUP, Level.SUBSCRIPTION) and parent.subscription_id is None:
+        if kind.level is not Level.EXTENSION and parent.subscription_id is None:
             raise _no_list(kind, parent)
         if own_type:
-            if parent.namespace is not None and kind.level is not Level.EXTENSION:
+            if parent.namespace is not None and kind.level not in (Level.EXTENSION, Level.ANYWHERE):
                 raise _no_list(kind, parent)
         elif parent.type.lower() != kind.name.rpartition("/")[0].lower():
             raise _no_list(kind, parent)

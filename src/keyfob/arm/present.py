@@ -22,8 +22,11 @@ async def present(
     shown: dict[str, Any] = {"id": resource.id, "name": resource.name, "type": resource.type}
     if kind.tracked:
         shown |= {"location": resource.location, "tags": resource.tags}
-    elif resource.tags:
-        shown["tags"] = resource.tags
+    else:
+        if kind.location_kept and resource.location:
+            shown["location"] = resource.location
+        if resource.tags:
+            shown["tags"] = resource.tags
     for name in ("sku", "kind", "plan"):
         value = getattr(resource, name)
         if value is not None:
@@ -40,7 +43,7 @@ async def present(
     shown |= {name: value for name, value in resource.more.items() if name not in shown}
     if api_version >= _SYSTEM_DATA_SINCE and resource.created_by:
         shown["systemData"] = system_data(resource)
-    return shown
+    return kind.finish(resource, shown, api_version) if kind.finish is not None else shown
 
 
 async def present_identity(

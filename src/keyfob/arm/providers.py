@@ -9,7 +9,7 @@ import msgspec
 
 from keyfob.arm.locations import display_name
 from keyfob.arm.model import Subscription
-from keyfob.arm.registry import Namespace, Registry, newest_first
+from keyfob.arm.registry import Namespace, Registry, newest_first, with_usual
 from keyfob.arm.resources import SUBSCRIPTIONS, get_subscription
 from keyfob.arm.subscriptions import Subscriptions, subscription_not_found
 from keyfob.arm.versions import RESOURCES_VERSIONS
@@ -52,7 +52,7 @@ class Providers:
             Route("GET", f"{here}/{{namespace}}", seen, self.get, api_versions=v),
             Route("GET", f"{here}/{{namespace}}/resourceTypes", seen, self.types, api_versions=v),
         ]
-        for namespace in self._registry.namespaces:
+        for namespace in self._registry.offered:
             for word, value in (("register", True), ("unregister", False)):
                 action = Action(f"{namespace.name}/{word}/action")
                 path = f"{here}/{namespace.name}/{word}"
@@ -74,25 +74,25 @@ class Providers:
         return switch
 
     async def everywhere(self, call: Call) -> Reply:
-        return Reply.json({"value": [_present(n, call.cloud.locations, None) for n in self._registry.namespaces]})
+        return Reply.json({"value": [_present(n, call.cloud.locations, None) for n in self._registry.offered]})
 
     async def one_everywhere(self, call: Call) -> Reply:
-        namespace = self._registry.namespace(call.parameters["namespace"])
+        namespace = with_usual(self._registry.namespace(call.parameters["namespace"]))
         return Reply.json(_present(namespace, call.cloud.locations, None))
 
     async def list(self, call: Call) -> Reply:
         subscription = await self._subscriptions.require_seen(call)
-        rows = [_present(namespace, call.cloud.locations, subscription) for namespace in self._registry.namespaces]
+        rows = [_present(namespace, call.cloud.locations, subscription) for namespace in self._registry.offered]
         return Reply.json({"value": rows})
 
     async def get(self, call: Call) -> Reply:
         subscription = await self._subscriptions.require_seen(call)
-        namespace = self._registry.namespace(call.parameters["namespace"])
+        namespace = with_usual(self._registry.namespace(call.parameters["namespace"]))
         return Reply.json(_present(namespace, call.cloud.locations, subscription))
 
     async def types(self, call: Call) -> Reply:
         await self._subscriptions.require_seen(call)
-        namespace = self._registry.namespace(call.parameters["namespace"])
+        namespace = with_usual(self._registry.namespace(call.parameters["namespace"]))
         return Reply.json({"value": _types(namespace, call.cloud.locations)})
 
 
@@ -110,9 +110,9 @@ def _types(namespace: Namespace, locations: Sequence[str]) -> list[dict[str, Any
     return [
         {
             "resourceType": kind.name.partition("/")[2],
-            "locations": [display_name(location) for location in locations] if kind.tracked else [],
+            "locations": [display_name(name) for name in locations] if kind.tracked or kind.location_kept else [],
             "apiVersions": newest_first(kind),
-            "capabilities": "SupportsTags, SupportsLocation" if kind.tracked else "None",
+            "capabilities": "SupportsTags, SupportsLocation" if kind.tracked or kind.location_kept else "None",
         }
         for kind in namespace.types.values()
     ]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from keyfob.arm.kept import is_kept, kept_namespaces, kept_type, usual_types
 from keyfob.declare import Level, Provider, ResourceType, Route, RouteTable
 from keyfob.errors import InvalidInput, NotFound
 
@@ -41,12 +42,20 @@ class Registry:
                     raise ValueError(f"{kind.name} is declared twice")
                 types[rest.lower()] = kind
             self._namespaces[key] = Namespace(known.name, known.registered or provider.registered, types)
+        self._kept = {key: name for key, name in kept_namespaces().items() if key not in self._namespaces}
         self.routes = RouteTable([route for provider in providers for route in provider.routes])
         self._owners = {id(route): provider.namespace for provider in providers for route in provider.routes}
 
     @property
     def namespaces(self) -> list[Namespace]:
+        """Those that folders declare."""
         return sorted(self._namespaces.values(), key=lambda n: n.name.lower())
+
+    @property
+    def offered(self) -> list[Namespace]:
+        """Those and the ones that are kept whole, as a list of providers shows them: kept types are named too."""
+        kept = [Namespace(name, True) for name in self._kept.values()]
+        return sorted([with_usual(one) for one in [*self._namespaces.values(), *kept]], key=lambda n: n.name.lower())
 
     def owner(self, route: Route) -> str:
         """The namespace whose folder declared the route."""
@@ -55,20 +64,28 @@ class Registry:
     def namespace(self, name: str) -> Namespace:
         """Raises `NotFound` (`InvalidResourceNamespace`)."""
         found = self._namespaces.get(name.lower())
+        if found is None and name.lower() in self._kept:
+            found = Namespace(self._kept[name.lower()], True)
         if found is None:
             raise NotFound(f"The resource namespace '{name[:100]}' is invalid.", code="InvalidResourceNamespace")
         return found
 
     def find(self, type_name: str) -> ResourceType | None:
-        """The declared type, or None."""
+        """The declared type, or the generic one where it is kept, or None."""
         namespace, _, rest = type_name.partition("/")
         known = self._namespaces.get(namespace.lower())
-        return known.types.get(rest.lower()) if known else None
+        if known is None:
+            return kept_type(f"{self._kept[namespace.lower()]}/{rest}") if namespace.lower() in self._kept else None
+        declared = known.types.get(rest.lower())
+        if declared is None and is_kept(known.name, rest):
+            return kept_type(f"{known.name}/{rest}")
+        return declared
 
     def type(self, type_name: str, api_version: str) -> ResourceType:
         """Raises `NotFound` when there is no such namespace or type. The version is checked by `version_of`."""
         namespace, _, rest = type_name.partition("/")
-        kind = self.namespace(namespace).types.get(rest.lower())
+        self.namespace(namespace)
+        kind = self.find(type_name)
         if kind is None:
             raise NotFound(
                 f"The resource type '{rest[:100]}' could not be found in the namespace '{namespace[:100]}' for api "
@@ -83,12 +100,20 @@ def version_of(kind: ResourceType, api_version: str, *, location: str = "", loca
     for known in kind.api_versions:
         if known.lower() == api_version.lower():
             return known
+    if kind.any_version:
+        return api_version
     raise InvalidInput(
         f"No registered resource provider found for location '{location}' and API version '{api_version[:40]}' for "
         f"type '{kind.name.partition('/')[2]}'. The supported api-versions are '{', '.join(newest_first(kind))}'. "
         f"The supported locations are '{', '.join(locations)}'.",
         code="NoRegisteredProviderFound",
     )
+
+
+def with_usual(namespace: Namespace) -> Namespace:
+    """The namespace with those of its kept types that are worth naming."""
+    usual = {kind.name.partition("/")[2].lower(): kind for kind in usual_types(namespace.name)}
+    return Namespace(namespace.name, namespace.registered, {**usual, **namespace.types})
 
 
 def newest_first(kind: ResourceType) -> list[str]:
