@@ -15,17 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from keyfob.errors import Problem
+from keyfob.cli.failure import Failure
+
+__all__ = ["LOCAL_API", "RESOURCES_API", "Answer", "Client", "Failure", "operator_file", "sentence"]
 
 LOCAL_API = "2026-11-01"
 RESOURCES_API = "2024-11-01"
-
-
-class Failure(Problem):
-    """What the command line says when a call did not go well."""
-
-    status = 1
-    code = "CommandFailed"
 
 
 @dataclass(frozen=True, slots=True)

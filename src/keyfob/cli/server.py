@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from keyfob.cli.client import Client, Failure
+from keyfob.cli.failure import Failure
 from keyfob.cli.output import data_option, output_option, say, show_json
 from keyfob.settings import Settings, read_settings
 
@@ -77,6 +77,8 @@ def _detach(settings: Settings) -> None:
 
 
 def _welcome(settings: Settings) -> None:
+    from keyfob.cli.client import Client  # brings http.client; a server that was started for others never greets
+
     client = Client(settings.data)
     door = f"https://{client.server['address']}:{client.server['port']}"
     say(f"Keyfob is up: {door} (process {client.server['pid']}), data in {settings.data}", fg="green")
@@ -112,6 +114,8 @@ def status(output: str, data: Path) -> None:
 
     Example: keyfob status --output json
     """
+    from keyfob.cli.client import Client
+
     running = _running(data)
     if output == "json":
         show_json({"running": bool(running), "data": str(data), **(running or {})})

@@ -69,11 +69,13 @@ class SecretChecker:
         self._key = os.urandom(32)
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._good: OrderedDict[bytes, float] = OrderedDict()
-        self._nobody = hash_secret("nobody")
+        self._nobody = ""
+        """What the password of a user who is not there is compared with; made at the first sign-in, not at start."""
 
     async def password(self, password: str, stored: str) -> bool:
         """An empty `stored` (no such user, no password) takes as long and is never right."""
         async with self._places:
+            self._nobody = self._nobody or await asyncio.to_thread(hash_secret, "nobody")
             right = await asyncio.to_thread(check_secret, password, stored or self._nobody)
         return right and bool(stored)
 

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 from cryptography.x509 import Certificate
 
 from keyfob.errors import InvalidInput
@@ -66,6 +65,9 @@ def payload(resource: Any, *, nonce: str | None, now: float, version: str) -> di
 
 def sign(value: dict[str, Any], signing: SigningCertificate) -> str:
     """The PKCS #7 signed data (DER) as base64, the value inside it."""
+    # here, because the email package comes with it
+    from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
+
     builder = (
         PKCS7SignatureBuilder()
         .set_data(msgspec.json.encode(value))
