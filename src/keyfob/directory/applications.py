@@ -20,8 +20,13 @@ from keyfob.directory.model import (
     FederatedCredential,
     ServicePrincipal,
 )
-from keyfob.directory.principals import create_service_principal, delete_principal, find_service_principal
-from keyfob.directory.records import APPLICATIONS, FEDERATED_CREDENTIALS, SERVICE_PRINCIPALS
+from keyfob.directory.principals import (
+    create_service_principal,
+    delete_principal,
+    find_service_principal,
+    forget_ownerships,
+)
+from keyfob.directory.records import APPLICATIONS, FEDERATED_CREDENTIALS, SERVICE_PRINCIPALS, normal_name
 from keyfob.directory.redirects import check_redirect_uri
 from keyfob.directory.secrets import hash_secret, new_secret
 from keyfob.errors import Conflict, InvalidInput, NotFound
@@ -46,13 +51,18 @@ class NewSecret:
 
 async def create_application(tx: Transaction, application: Application, *, principal_id: str) -> ServicePrincipal:
     """Registers the application with its service principal in the home tenant. Raises `Conflict`."""
+    await register_application(tx, application)
+    principal = principal_of(application, tenant_id=application.tenant_id, object_id=principal_id)
+    await create_service_principal(tx, principal)
+    return principal
+
+
+async def register_application(tx: Transaction, application: Application) -> None:
+    """The registration alone: without a service principal nobody signs in as it. Raises `Conflict`."""
     if await APPLICATIONS.find(tx, "app_id", application.app_id):
         raise Conflict(f"An application with the id {application.app_id} already exists.")
     await _check_uris(tx, application)
     await APPLICATIONS.insert(tx, f"{application.tenant_id}/{application.id}", application)
-    principal = principal_of(application, tenant_id=application.tenant_id, object_id=principal_id)
-    await create_service_principal(tx, principal)
-    return principal
 
 
 def principal_of(application: Application, *, tenant_id: str, object_id: str) -> ServicePrincipal:
@@ -109,6 +119,7 @@ async def delete_application(tx: Transaction, tenant_id: str, object_id: str) ->
         await delete_principal(tx, tenant_id, principal.id)
     for row in await FEDERATED_CREDENTIALS.list(tx, prefix=f"{tenant_id}/{object_id}/"):
         await FEDERATED_CREDENTIALS.delete(tx, row.key)
+    await forget_ownerships(tx, tenant_id, object_id)
     return await APPLICATIONS.delete(tx, f"{tenant_id}/{object_id}")
 
 
@@ -263,6 +274,9 @@ async def _check_uris(session: Session, application: Application) -> None:
         owner = await find_service_principal(session, application.tenant_id, uri)
         if owner is not None and owner.app_id != application.app_id:
             raise Conflict(f"Another object with the identifier URI {uri} already exists.", target="identifierUris")
+        for row in await APPLICATIONS.find(session, "uri", f"{application.tenant_id}/{normal_name(uri)}"):
+            if row.value.id != application.id:
+                raise Conflict(f"Another object with the identifier URI {uri} already exists.", target="identifierUris")
 
 
 async def _require(session: Session, tenant_id: str, object_id: str) -> Application:

@@ -95,7 +95,14 @@ def identity_resource(resource_id: str) -> str:
 
 
 def managed_identity(
-    *, tenant: Tenant, principal: ServicePrincipal, audience: str, resource_id: str, host_id: str | None, begins: int
+    *,
+    tenant: Tenant,
+    principal: ServicePrincipal,
+    audience: str,
+    resource_id: str,
+    host_id: str | None,
+    begins: int,
+    roles: Collection[str] = (),
 ) -> dict[str, Any]:
     """`begins` is `iat` and `nbf`. `aio`, `rh` and `uti` are added when it is signed."""
     issuer = v1_issuer(tenant.cloud, tenant.id)
@@ -116,6 +123,8 @@ def managed_identity(
         "xms_mirid": identity_resource(resource_id),
         "xms_tcdt": int(tenant.created),
     }
+    if roles:
+        claims["roles"] = sorted(roles)
     if host_id is not None:
         claims["xms_az_rid"] = identity_resource(host_id)
     return claims

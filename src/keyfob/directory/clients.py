@@ -102,7 +102,7 @@ async def _secret(
     parts: Parts, application: Application | None, principal: ServicePrincipal | None, secret: str, now: float
 ) -> None:
     app_id = application.app_id if application else principal.app_id if principal else ""
-    for stored in application.secrets if application else ():
+    for stored in (*(application.secrets if application else ()), *(principal.secrets if principal else ())):
         if await parts.secrets.client_secret(secret, stored.hash):
             if stored.ends <= now:
                 raise Refused(7000222, app_id=app_id)
@@ -124,7 +124,8 @@ async def _assertion(
         if statement.claim("iss").lower() != app_id or statement.claim("sub").lower() != app_id:
             raise Refused(700021)
         audiences = frozenset(assertion_audiences(exchange, tenant))
-        verify_with_certificate(statement, application.certificates, audiences=audiences, now=exchange.now)
+        certificates = (*application.certificates, *(principal.certificates if principal else ()))
+        verify_with_certificate(statement, certificates, audiences=audiences, now=exchange.now)
         return
     home = application.tenant_id if application else tenant.id if tenant else ""
     owners = [application.id] if application else []

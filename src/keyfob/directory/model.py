@@ -6,11 +6,14 @@ Times are epoch seconds, identifiers lower-case GUIDs. No field holds a secret i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 PrincipalKind = Literal["Application", "ManagedIdentity", "FirstParty"]
+SignInAudience = Literal[
+    "AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"
+]
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str = ""
     enabled: bool = True
     created: float = 0.0
+    more: dict[str, Any] = {}
+    """What else Microsoft Graph was told about it (`mailNickname`, `jobTitle` …), as it came."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +46,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str = ""
     display_name: str = ""
     created: float = 0.0
+    more: dict[str, Any] = {}
+    """What else Microsoft Graph was told about it (`description`, `mailNickname` …), as it came."""
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,9 +81,15 @@ class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppRole(msgspec.Struct, frozen=True, kw_only=True):
+    """A permission that an application offers as a resource: `value` is what stands in `roles`."""
+
     id: str
     value: str = ""
     display_name: str = ""
+    description: str = ""
+    members: tuple[str, ...] = ("Application",)
+    """allowedMemberTypes: `Application`, `User`."""
+    enabled: bool = True
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +104,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uris: tuple[str, ...] = ()
     public_client: bool = False
     """Public clients hold no secret; loopback redirect URIs match on any port."""
-    sign_in_audience: Literal["AzureADMyOrg", "AzureADMultipleOrgs"] = "AzureADMyOrg"
+    sign_in_audience: SignInAudience = "AzureADMyOrg"
     access_token_version: int = 1
     """`accessTokenAcceptedVersion`: 2 gives v2.0 tokens for this application as a resource."""
     app_roles: tuple[AppRole, ...] = ()
@@ -100,6 +113,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[ClientSecret, ...] = ()
     certificates: tuple[ClientCertificate, ...] = ()
     created: float = 0.0
+    more: dict[str, Any] = {}
+    """What else Microsoft Graph was told about it (`web`, `api`, `requiredResourceAccess` …), as it came."""
 
 
 class ServicePrincipal(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +133,11 @@ class ServicePrincipal(msgspec.Struct, frozen=True, kw_only=True):
     created: float = 0.0
     access_token_version: int = 1
     tags: tuple[str, ...] = ()
+    secrets: tuple[ClientSecret, ...] = ()
+    """Beside those of its application: `az ad sp credential reset` puts them here."""
+    certificates: tuple[ClientCertificate, ...] = ()
+    more: dict[str, Any] = {}
+    """What else Microsoft Graph was told about it (`notes`, `appRoleAssignmentRequired` …), as it came."""
 
 
 class FederatedCredential(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +149,8 @@ class FederatedCredential(msgspec.Struct, frozen=True, kw_only=True):
     audiences: tuple[str, ...] = ("api://AzureADTokenExchange",)
     description: str = ""
     tenant_id: str = ""
+    id: str = ""
+    """What Microsoft Graph calls it by; "" for those made elsewhere, which go by their name."""
     owner_id: str = ""
     """Object id of the application or of the managed identity's service principal."""
 
@@ -140,6 +162,39 @@ class AppRoleAssignment(msgspec.Struct, frozen=True, kw_only=True):
     principal_id: str = ""
     resource_app_id: str = ""
     role: str = ""
+    """Its value; "" for a role without one, which stands in no token."""
+    role_id: str = ""
+    created: float = 0.0
+
+
+class Ownership(msgspec.Struct, frozen=True, kw_only=True):
+    """`owner_id` (a user or service principal) owns `object_id` (an application, service principal or group)."""
+
+    tenant_id: str = ""
+    object_id: str = ""
+    owner_id: str = ""
+
+
+class DirectoryRoleMember(msgspec.Struct, frozen=True, kw_only=True):
+    """`member_id` holds the directory role of that template: Global Administrator and its like."""
+
+    tenant_id: str = ""
+    template_id: str = ""
+    member_id: str = ""
+
+
+class PermissionGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A delegated permission: client (service principal) may ask for `scope` of the resource (service principal).
+
+    `principal_id` is "" when it holds for every user.
+    """
+
+    id: str
+    tenant_id: str = ""
+    client_id: str = ""
+    resource_id: str = ""
+    principal_id: str = ""
+    scope: str = ""
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import msgspec
 
-from keyfob.directory.model import AppRoleAssignment, Group, Membership, ServicePrincipal, User
+from keyfob.directory.model import (
+    AppRoleAssignment,
+    DirectoryRoleMember,
+    Group,
+    Membership,
+    Ownership,
+    ServicePrincipal,
+    User,
+)
 from keyfob.directory.records import (
     APP_ROLE_ASSIGNMENTS,
     FEDERATED_CREDENTIALS,
     GROUPS,
     MEMBERSHIPS,
+    OWNERSHIPS,
+    PERMISSION_GRANTS,
+    ROLE_MEMBERS,
     SERVICE_PRINCIPALS,
     USERS,
     normal_name,
@@ -134,6 +145,7 @@ async def delete_principal(tx: Transaction, tenant_id: str, object_id: str) -> b
     Tokens it holds stay valid until they expire, as on Azure; so do role assignments that name it.
     """
     key = f"{tenant_id}/{object_id}"
+    principal = await SERVICE_PRINCIPALS.get(tx, key)
     gone = False
     for records in (SERVICE_PRINCIPALS, USERS, GROUPS):
         gone = await records.delete(tx, key) or gone
@@ -144,7 +156,71 @@ async def delete_principal(tx: Transaction, tenant_id: str, object_id: str) -> b
     for records_of in (MEMBERSHIPS, FEDERATED_CREDENTIALS, APP_ROLE_ASSIGNMENTS):
         for owned in await records_of.list(tx, prefix=f"{key}/"):
             await records_of.delete(tx, owned.key)
+    for held in await ROLE_MEMBERS.find(tx, "member", key):
+        await ROLE_MEMBERS.delete(tx, held.key)
+    await forget_ownerships(tx, tenant_id, object_id)
+    if principal is not None:
+        for given in await APP_ROLE_ASSIGNMENTS.find(tx, "resource", f"{tenant_id}/{principal.value.app_id}"):
+            await APP_ROLE_ASSIGNMENTS.delete(tx, given.key)
+        for grant in await PERMISSION_GRANTS.list(tx, prefix=f"{tenant_id}/"):
+            if object_id in (grant.value.client_id, grant.value.resource_id):
+                await PERMISSION_GRANTS.delete(tx, grant.key)
     return True
+
+
+# --- owners ----------------------------------------------------------------------------------------------------
+
+
+async def add_owner(tx: Transaction, tenant_id: str, object_id: str, owner_id: str) -> None:
+    """Raises `Conflict` when it is one already."""
+    value = Ownership(tenant_id=tenant_id, object_id=object_id, owner_id=owner_id)
+    await OWNERSHIPS.insert(tx, f"{tenant_id}/{object_id}/{owner_id}", value)
+
+
+async def remove_owner(tx: Transaction, tenant_id: str, object_id: str, owner_id: str) -> bool:
+    return await OWNERSHIPS.delete(tx, f"{tenant_id}/{object_id}/{owner_id}")
+
+
+async def owners_of(session: Session, tenant_id: str, object_id: str) -> list[str]:
+    return [row.value.owner_id for row in await OWNERSHIPS.list(session, prefix=f"{tenant_id}/{object_id}/")]
+
+
+async def owned_by(session: Session, tenant_id: str, owner_id: str) -> list[str]:
+    return [row.value.object_id for row in await OWNERSHIPS.find(session, "owner", f"{tenant_id}/{owner_id}")]
+
+
+async def forget_ownerships(tx: Transaction, tenant_id: str, object_id: str) -> None:
+    """Of an object that is gone: who owned it, and what it owned."""
+    key = f"{tenant_id}/{object_id}"
+    for row in [*await OWNERSHIPS.list(tx, prefix=f"{key}/"), *await OWNERSHIPS.find(tx, "owner", key)]:
+        await OWNERSHIPS.delete(tx, row.key)
+
+
+# --- directory roles -------------------------------------------------------------------------------------------
+
+GLOBAL_ADMINISTRATOR = "62e90394-69f5-4237-9190-012177145e10"
+"""The role template; the same in every tenant."""
+
+
+async def give_directory_role(tx: Transaction, tenant_id: str, template_id: str, member_id: str) -> None:
+    """Raises `Conflict` when it holds it already."""
+    value = DirectoryRoleMember(tenant_id=tenant_id, template_id=template_id, member_id=member_id)
+    await ROLE_MEMBERS.insert(tx, f"{tenant_id}/{template_id}/{member_id}", value)
+
+
+async def take_directory_role(tx: Transaction, tenant_id: str, template_id: str, member_id: str) -> bool:
+    return await ROLE_MEMBERS.delete(tx, f"{tenant_id}/{template_id}/{member_id}")
+
+
+async def directory_roles_of(session: Session, tenant_id: str, member_id: str) -> frozenset[str]:
+    """Template ids of the roles it holds itself. Groups cannot hold one here."""
+    return frozenset(
+        row.value.template_id for row in await ROLE_MEMBERS.find(session, "member", f"{tenant_id}/{member_id}")
+    )
+
+
+async def directory_role_members(session: Session, tenant_id: str, template_id: str) -> list[str]:
+    return [row.value.member_id for row in await ROLE_MEMBERS.list(session, prefix=f"{tenant_id}/{template_id}/")]
 
 
 # --- app roles -------------------------------------------------------------------------------------------------
@@ -167,12 +243,14 @@ async def app_roles_of(session: Session, tenant_id: str, principal_id: str, reso
     found: set[str] = set()
     for holder in holders:
         prefix = f"{tenant_id}/{holder}/{resource_app_id}/"
-        found.update(row.value.role for row in await APP_ROLE_ASSIGNMENTS.list(session, prefix=prefix))
+        rows = await APP_ROLE_ASSIGNMENTS.list(session, prefix=prefix)
+        found.update(row.value.role for row in rows if row.value.role)
     return frozenset(found)
 
 
 def _role_key(assignment: AppRoleAssignment) -> str:
-    return "/".join((assignment.tenant_id, assignment.principal_id, assignment.resource_app_id, assignment.role))
+    role = assignment.role or assignment.role_id
+    return "/".join((assignment.tenant_id, assignment.principal_id, assignment.resource_app_id, role))
 
 
 def _missing(object_id: str) -> NotFound:

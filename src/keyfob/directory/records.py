@@ -8,10 +8,13 @@ from __future__ import annotations
 from keyfob.directory.model import (
     Application,
     AppRoleAssignment,
+    DirectoryRoleMember,
     FederatedCredential,
     Group,
     Membership,
+    Ownership,
     Pending,
+    PermissionGrant,
     ServicePrincipal,
     SigningKey,
     Tenant,
@@ -32,7 +35,10 @@ MEMBERSHIPS = Records("directory.memberships", Membership, index=lambda m: {"mem
 APPLICATIONS = Records(
     "directory.applications",
     Application,
-    index=lambda a: {"app_id": a.app_id},
+    index=lambda a: {
+        "app_id": a.app_id,
+        "uri": sorted({f"{a.tenant_id}/{normal_name(uri)}" for uri in a.identifier_uris}),
+    },
 )
 SERVICE_PRINCIPALS = Records(
     "directory.service_principals",
@@ -43,7 +49,18 @@ SERVICE_PRINCIPALS = Records(
     },
 )
 FEDERATED_CREDENTIALS = Records("directory.federated_credentials", FederatedCredential)
-APP_ROLE_ASSIGNMENTS = Records("directory.app_role_assignments", AppRoleAssignment)
+APP_ROLE_ASSIGNMENTS = Records(
+    "directory.app_role_assignments",
+    AppRoleAssignment,
+    index=lambda a: {"resource": f"{a.tenant_id}/{a.resource_app_id}"},
+)
+OWNERSHIPS = Records("directory.ownerships", Ownership, index=lambda o: {"owner": f"{o.tenant_id}/{o.owner_id}"})
+ROLE_MEMBERS = Records(
+    "directory.role_members", DirectoryRoleMember, index=lambda m: {"member": f"{m.tenant_id}/{m.member_id}"}
+)
+PERMISSION_GRANTS = Records(
+    "directory.permission_grants", PermissionGrant, index=lambda g: {"client": f"{g.tenant_id}/{g.client_id}"}
+)
 SIGNING_KEYS = Records("directory.signing_keys", SigningKey)
 
 PENDING = Records(

@@ -66,10 +66,18 @@ class Tokens:
     # --- signing -----------------------------------------------------------------------------------------------
 
     def mint_managed_identity(
-        self, *, tenant: Tenant, principal: ServicePrincipal, audience: str, resource_id: str, host_id: str | None
+        self,
+        *,
+        tenant: Tenant,
+        principal: ServicePrincipal,
+        audience: str,
+        resource_id: str,
+        host_id: str | None,
+        roles: Collection[str] = (),
     ) -> Minted:
         """24 hours for a managed identity. `resource_id` is the host for a system-assigned identity (`host_id` None),
-        the identity itself for a user-assigned one (`host_id` the host it is used from)."""
+        the identity itself for a user-assigned one (`host_id` the host it is used from).
+        `roles`: the app roles it holds on the resource."""
         return self.sign(
             says.managed_identity(
                 tenant=tenant,
@@ -78,6 +86,7 @@ class Tokens:
                 resource_id=resource_id,
                 host_id=host_id,
                 begins=int(self._clock.now()) - says.SKEW,
+                roles=roles,
             )
         )
 

@@ -5,7 +5,8 @@ Instance metadata caches one token per host, identity and resource and hands it 
 documented: here, once less than half of the life is left (12 of 24 hours), which is also when MSAL asks again.
 
 Nothing is cached past a change: a remembered token carries the version of everything that was checked for it, and
-any change of attachments, service principals or resource applications makes the next request check again.
+any change of attachments, service principals, resource applications or app roles makes the next request check again.
+A token whose app roles are no longer those that its identity holds is replaced at once, earlier than on Azure.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from dataclasses import dataclass, field
 
 from keyfob.clock import Clock
 from keyfob.directory.model import ServicePrincipal, Tenant
-from keyfob.directory.principals import get_principal
-from keyfob.directory.records import APPLICATIONS, SERVICE_PRINCIPALS, TENANTS
-from keyfob.directory.resources import resource_audience
+from keyfob.directory.principals import app_roles_of, get_principal
+from keyfob.directory.records import APP_ROLE_ASSIGNMENTS, APPLICATIONS, MEMBERSHIPS, SERVICE_PRINCIPALS, TENANTS
+from keyfob.directory.resources import find_resource
 from keyfob.directory.tenants import get_tenant
 from keyfob.directory.tokens import Tokens
 from keyfob.errors import InvalidInput
@@ -42,6 +43,8 @@ class HostToken:
     issued: float
     not_before: int
     expires_on: int
+    roles: frozenset[str] = frozenset()
+    """App roles of the resource that it carries."""
 
     @property
     def renew_after(self) -> float:
@@ -61,7 +64,7 @@ class TokenEndpoint:
         self._clock = clock
         self._changes = 0
         self._remembered: dict[tuple[str, str, str], tuple[int, HostToken]] = {}
-        for records in (SERVICE_PRINCIPALS, APPLICATIONS, TENANTS):
+        for records in (SERVICE_PRINCIPALS, APPLICATIONS, TENANTS, APP_ROLE_ASSIGNMENTS, MEMBERSHIPS):
             store.watch(records.topic, self._changed)
 
     @property
@@ -91,16 +94,18 @@ class TokenEndpoint:
         tenant = await get_tenant(self._store, identity.tenant_id)
         if tenant is None:
             raise IdentityNotFound
-        audience = await resource_audience(self._store, tenant, resource)
+        wanted = await find_resource(self._store, tenant, resource)
+        roles = await app_roles_of(self._store, tenant.id, identity.principal_id, wanted.principal.app_id)
         place = (host_id.key, identity.principal_id, resource)
         kept = self._remembered.get(place)
-        if kept is not None and not bypass_cache and self._clock.now() < kept[1].renew_after:
+        fresh = kept is not None and not bypass_cache and self._clock.now() < kept[1].renew_after
+        if kept is not None and fresh and kept[1].roles == roles:
             self._remembered[place] = (version, kept[1])
             return kept[1]
         principal = await get_principal(self._store, identity.tenant_id, identity.principal_id)
         if not isinstance(principal, ServicePrincipal):
             raise IdentityNotFound
-        token = self._mint(tenant, principal, host.host_id, identity, audience, resource)
+        token = self._mint(tenant, principal, host.host_id, identity, wanted.requested, roles)
         while len(self._remembered) >= REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[place] = (version, token)
@@ -126,16 +131,17 @@ class TokenEndpoint:
         principal: ServicePrincipal,
         host: str,
         identity: Attached,
-        audience: str,
         resource: str,
+        roles: frozenset[str],
     ) -> HostToken:
         own = identity.resource_id
         minted = self._tokens.mint_managed_identity(
             tenant=tenant,
             principal=principal,
-            audience=audience,
+            audience=resource,
             resource_id=own or host,
             host_id=host if own else None,
+            roles=roles,
         )
         return HostToken(
             token=minted.token,
@@ -145,6 +151,7 @@ class TokenEndpoint:
             issued=self._clock.now(),
             not_before=minted.not_before,
             expires_on=minted.expires_on,
+            roles=roles,
         )
 
     def _changed(self, key: str) -> None:
