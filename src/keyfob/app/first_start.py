@@ -14,6 +14,7 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.directory.first_party import FirstParty
 from keyfob.directory.model import Tenant
+from keyfob.directory.principals import GLOBAL_ADMINISTRATOR, give_directory_role
 from keyfob.directory.tenants import Operator, ensure_first_start
 from keyfob.resource_id import ROOT
 from keyfob.settings import Settings
@@ -53,7 +54,8 @@ async def first_start(
 async def make_home(
     tx: Transaction, tenant: Tenant, operator: Operator, *, namespaces: Sequence[str], now: float, ids: Ids
 ) -> str:
-    """A subscription of the tenant with every provider registered, and the operator as owner of all. Gives its id."""
+    """A subscription of the tenant with every provider registered, and the operator as owner of all: of the
+    subscriptions by role assignment, of the directory as Global Administrator. Gives its id."""
     made = await ensure_subscription(
         tx, subscription_id=ids.guid(), tenant_id=tenant.id, cloud=tenant.cloud, display_name="Keyfob", now=now
     )
@@ -62,6 +64,7 @@ async def make_home(
     await assign(
         tx, tenant_id=tenant.id, scope=ROOT, principal_id=operator.object_id, role_definition_id=OWNER, now=now
     )
+    await give_directory_role(tx, tenant.id, GLOBAL_ADMINISTRATOR, operator.object_id)
     return made.id
 
 

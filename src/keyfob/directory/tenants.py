@@ -11,7 +11,7 @@ from keyfob.clouds.cloud import Cloud
 from keyfob.directory.applications import add_secret, create_application
 from keyfob.directory.first_party import FirstParty, first_party_principals
 from keyfob.directory.model import Application, Tenant
-from keyfob.directory.principals import GLOBAL_ADMINISTRATOR, create_service_principal, give_directory_role
+from keyfob.directory.principals import create_service_principal
 from keyfob.directory.records import TENANTS
 from keyfob.errors import Conflict, InvalidInput, NotFound
 from keyfob.store.port import Session, Transaction
@@ -114,7 +114,6 @@ async def ensure_first_start(
         id=ids.guid(), tenant_id=tenant.id, app_id=ids.guid(), display_name="Keyfob operator", created=now
     )
     principal = await create_application(tx, application, principal_id=ids.guid())
-    await give_directory_role(tx, tenant.id, GLOBAL_ADMINISTRATOR, principal.id)
     secret = await add_secret(
         tx, tenant.id, application.id, clock=clock, ids=ids, display_name="first start", ends=now + 100 * 365 * 86_400
     )
