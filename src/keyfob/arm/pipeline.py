@@ -15,6 +15,7 @@ from typing import Any
 
 from keyfob.access.guard import Guard
 from keyfob.arm.body import parse_object
+from keyfob.arm.checks import Attempt, Bystanders
 from keyfob.arm.dialect import Quota, problem_reply, request_headers
 from keyfob.arm.engine import Engine, Order, Outcome, canonical, placed
 from keyfob.arm.groups import Groups
@@ -65,6 +66,8 @@ class Asked:
     cloud: Cloud
     tenant_id: str | None = None
     """Of the subscription it is about, once that is known: a challenge names it."""
+    attempt: Attempt | None = None
+    """What is about to be done, once it is known by whom."""
 
 
 class ResourceManager:
@@ -80,8 +83,10 @@ class ResourceManager:
         clock: Clock,
         ids: Ids,
         operation_seconds: float = 0.0,
+        bystanders: Bystanders | None = None,
     ) -> None:
         self._store = store
+        self.bystanders = bystanders or Bystanders()
         self._guard = guard
         self._clock = clock
         self._ids = ids
@@ -113,15 +118,19 @@ class ResourceManager:
         request_id = request.request_id or self._ids.guid()
         request = replace(request, request_id=request_id)
         asked = Asked(request, address.cloud)
+        refused: Problem | None = None
         try:
             await self.engine.operations.settle()
             reply = await self._answer(asked)
         except Problem as problem:
+            refused = problem
             reply = problem_reply(problem, cloud=address.cloud, tenant_id=asked.tenant_id, now=now)
         except Exception:
             _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
-            unknown = Problem("The server was unable to complete the request because of an unexpected error.")
-            reply = problem_reply(unknown, cloud=address.cloud, tenant_id=None, now=now)
+            refused = Problem("The server was unable to complete the request because of an unexpected error.")
+            reply = problem_reply(refused, cloud=address.cloud, tenant_id=None, now=now)
+        if asked.attempt is not None:
+            self.bystanders.tell(asked.attempt, reply.status, refused)
         if request.method == "HEAD":
             reply = Reply(reply.status, b"", reply.headers)
         segments = request.path.split("/")
@@ -172,10 +181,26 @@ class ResourceManager:
             now=self._clock.now(),
         )
         if isinstance(access, Action):
+            asked.attempt = self._attempt(asked, access, scope, caller)
             await self._guard.authorize(
                 caller, access, scope, request_id=asked.request.request_id, service="resource_manager"
             )
+            await self.bystanders.check(asked.attempt)
         return caller, subscription
+
+    def _attempt(self, asked: Asked, action: Action, scope: ResourceId, caller: Caller) -> Attempt:
+        headers = asked.request.headers
+        return Attempt(
+            action=action,
+            scope=scope,
+            caller=caller,
+            cloud=asked.cloud,
+            method=asked.request.method,
+            request_id=asked.request.request_id,
+            correlation_id=headers.get("x-ms-correlation-request-id") or asked.request.request_id,
+            client_request_id=headers.get("x-ms-client-request-id") or "",
+            began=self._clock.now(),
+        )
 
     async def _place(self, subscription: Subscription | None, namespace: str, scope: ResourceId) -> None:
         """The subscription is registered for the namespace, and the group is there."""
@@ -291,23 +316,37 @@ class ResourceManager:
             subscription = await get_subscription(self._store, id.subscription_id)
             if subscription is None or subscription.cloud != cloud.name or subscription.tenant_id != caller.tenant_id:
                 raise subscription_not_found(id.subscription_id)
-        await self._guard.authorize(
-            caller, Action(f"{kind.name}/write"), id, request_id=request_id, service="resource_manager"
+        order = Order(
+            id=id,
+            kind=kind,
+            method="PUT",
+            caller=caller,
+            cloud=cloud,
+            tenant_id=caller.tenant_id,
+            api_version=version,
+            request_id=request_id,
+            body=body,
         )
-        await self._place(subscription, kind.name.partition("/")[0], id)
-        return await self.engine.write(
-            Order(
-                id=id,
-                kind=kind,
-                method="PUT",
-                caller=caller,
-                cloud=cloud,
-                tenant_id=caller.tenant_id,
-                api_version=version,
-                request_id=request_id,
-                body=body,
-            )
+        action = order.action("write")
+        attempt = Attempt(
+            action=action,
+            scope=id,
+            caller=caller,
+            cloud=cloud,
+            request_id=request_id,
+            correlation_id=request_id,
+            began=self._clock.now(),
         )
+        try:
+            await self._guard.authorize(caller, action, id, request_id=request_id, service="resource_manager")
+            await self.bystanders.check(attempt)
+            await self._place(subscription, kind.name.partition("/")[0], id)
+            outcome = await self.engine.write(order)
+        except Problem as problem:
+            self.bystanders.tell(attempt, problem.status, problem)
+            raise
+        self.bystanders.tell(attempt, 201 if outcome.created else 200)
+        return outcome
 
     async def _get(self, request: Request, id: ResourceId, kind: ResourceType, version: str) -> Reply:
         row = await RESOURCES.get(self._store, id.key)
