@@ -72,6 +72,11 @@ class Settings:
         return self.data / "server.json"
 
     @property
+    def lock_file(self) -> Path:
+        """Locked while a server runs on the folder."""
+        return self.data / "server.lock"
+
+    @property
     def control_socket(self) -> Path:
         return self.data / "control.sock"
 

@@ -39,7 +39,6 @@ def test_killed_when_it_had_just_made(moment: str, tmp_path: Path, node: Callabl
     works(node(data=data))
 
 
-@pytest.mark.xfail(strict=True, reason="the operator is committed before the file with its only credentials is written")
 def test_an_operator_file_that_could_not_be_written_is_written_by_the_next_start(
     tmp_path: Path, node: Callable[..., Any]
 ) -> None:

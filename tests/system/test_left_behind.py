@@ -34,19 +34,16 @@ def left(node: Callable[..., Any], stranger: subprocess.Popen[bytes]) -> Any:
         file.unlink()
 
 
-@pytest.mark.xfail(strict=True, reason=REASON)
 def test_the_next_server_starts(left: Any) -> None:
     left.up()
     assert left.arm().call("GET", "/subscriptions").status == 200
 
 
-@pytest.mark.xfail(strict=True, reason=REASON)
 def test_nobody_else_is_stopped(left: Any, stranger: subprocess.Popen[bytes]) -> None:
     left.keyfob("down", check=False)
     assert stranger.poll() is None
 
 
-@pytest.mark.xfail(strict=True, reason=REASON)
 def test_it_is_not_said_to_run(left: Any) -> None:
     done = left.keyfob("status", "--output", "json", check=False)
     assert done.returncode == 3

@@ -18,8 +18,9 @@ def serve(settings: Settings, *, ready_fd: int | None = None, on_ready: Callable
     `ready_fd` is an inherited descriptor that gets one JSON line once the server listens.
     """
     from keyfob.servers.log import configure
-    from keyfob.servers.run import run
+    from keyfob.servers.run import run, unsettle
 
+    unsettle()
     configure(settings.log)
 
     async def work(stopping: asyncio.Event) -> None:
@@ -31,10 +32,13 @@ def serve(settings: Settings, *, ready_fd: int | None = None, on_ready: Callable
 async def _work(
     settings: Settings, stopping: asyncio.Event, ready_fd: int | None, on_ready: Callable[[], None] | None
 ) -> None:
+    from keyfob.app import folder
     from keyfob.app.parts import build
     from keyfob.clock import SystemClock, SystemIds
     from keyfob.servers.run import announce, settle
 
+    folder.prepare(settings)
+    lock = folder.occupy(settings)
     app = await build(settings, clock=SystemClock(), ids=SystemIds())
     try:
         await app.start()
@@ -48,3 +52,4 @@ async def _work(
     finally:
         settings.server_file.unlink(missing_ok=True)
         await app.stop()
+        lock.release()

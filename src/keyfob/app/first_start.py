@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -32,8 +32,11 @@ async def first_start(
     namespaces: Sequence[str],
     clock: Clock,
     ids: Ids,
-) -> OperatorFile | None:
-    """The operator's credentials when this start made them, else None: the secret cannot be read again."""
+    save: Callable[[OperatorFile], None],
+) -> None:
+    """`save` gets the operator's credentials when this start makes them, before they are committed: the secret cannot
+    be read again, so a start that fails in between leaves a file that the next one overwrites, never an operator
+    whose secret nobody has."""
     now = clock.now()
     async with store.transaction() as tx:
         tenant, operator = await ensure_first_start(
@@ -46,9 +49,9 @@ async def first_start(
             password_grant=settings.password_grant,
         )
         if operator is None:
-            return None
+            return
         subscription_id = await make_home(tx, tenant, operator, namespaces=namespaces, now=now, ids=ids)
-    return operator_file(clouds[tenant.cloud], operator, subscription_id)
+        save(operator_file(clouds[tenant.cloud], operator, subscription_id))
 
 
 async def make_home(

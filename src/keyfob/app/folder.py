@@ -7,15 +7,17 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from keyfob.errors import Problem
+from keyfob.errors import Conflict, Problem
 from keyfob.servers.tls import Authority, Leaf, bundle, java_truststore, leaves, open_authority
 from keyfob.settings import Settings
+from keyfob.store.file_lock import FileLock
 
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
@@ -52,6 +54,16 @@ def prepare(settings: Settings) -> None:
         raise BadFolder(f"The data folder {settings.data} cannot be made: {error.strerror}.") from error
     if not os.access(settings.data, os.W_OK | os.X_OK):
         raise BadFolder(f"The data folder {settings.data} cannot be written; choose another with --data.")
+
+
+def occupy(settings: Settings) -> FileLock:
+    """The folder is this process's until the lock is released. Raises `Conflict` when a server runs on it."""
+    for _ in range(3):  # `keyfob status` looks at the lock by taking it for an instant
+        try:
+            return FileLock(settings.lock_file)
+        except Conflict:
+            time.sleep(0.02)
+    return FileLock(settings.lock_file)
 
 
 def master_key(settings: Settings) -> bytes:

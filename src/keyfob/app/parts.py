@@ -206,11 +206,16 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             bundle=trust.bundle,
         )
         late.append(hosts)
-        operator = await first_start(
-            store, settings, clouds=clouds, first_party=first_party, namespaces=namespaces, clock=clock, ids=ids
+        await first_start(
+            store,
+            settings,
+            clouds=clouds,
+            first_party=first_party,
+            namespaces=namespaces,
+            clock=clock,
+            ids=ids,
+            save=lambda operator: folder.write_operator(settings.operator_file, operator),
         )
-        if operator is not None:
-            folder.write_operator(settings.operator_file, operator)
     except BaseException:
         await store.close()
         raise

@@ -16,6 +16,7 @@ import click
 from keyfob.cli.failure import Failure
 from keyfob.cli.output import data_option, output_option, say, show_json
 from keyfob.settings import Settings, read_settings
+from keyfob.store.file_lock import is_held
 
 
 @click.command()
@@ -99,7 +100,7 @@ def down(data: Path) -> None:
         return
     os.kill(running["pid"], signal.SIGTERM)
     for _ in range(300):
-        if not _alive(running["pid"]):
+        if not is_held(data / "server.lock"):
             say("stopped", fg="green")
             return
         time.sleep(0.05)
@@ -130,24 +131,12 @@ def status(output: str, data: Path) -> None:
 
 
 def _running(data: Path) -> dict[str, Any] | None:
+    """What the server of this folder said of itself. Only the lock tells that it runs: after a crash the file stays,
+    and its process id may be anybody's by then."""
+    if not is_held(data / "server.lock"):
+        return None
     try:
         known: dict[str, Any] = json.loads((data / "server.json").read_text())
     except (OSError, ValueError):
         return None
-    return known if _alive(known["pid"]) else None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        with Path(f"/proc/{pid}/stat").open() as stat:  # a zombie has stopped, though kill(0) still finds it
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        if Path("/proc/self").exists():
-            return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return known

@@ -460,10 +460,15 @@ class Connection(asyncio.Protocol):
         elif age > (limits.head_time if self._phase == HEAD else limits.body_time):
             self._refuse(408, "The request did not arrive in time.")
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing arrives, is worked on, or waits to be sent."""
+        return not (self._busy or self._queue or self._blocked) and self._phase == IDLE
+
     def finish(self) -> None:
         """Ends after what is being worked on; at once if that is nothing."""
         self._finishing = True
-        if not (self._busy or self._queue or self._blocked) and self._phase == IDLE:
+        if self.at_rest:
             self._transport.close()
 
     def abort(self) -> None:

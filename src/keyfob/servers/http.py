@@ -161,7 +161,8 @@ class HttpServer:
         for connection in list(edge.connections):
             connection.finish()
         end = loop.time() + grace
-        while (edge.tasks or edge.connections) and (left := end - loop.time()) > 0:
+        # a connection at rest has had its close_notify; whether the client answers it is the client's affair
+        while (edge.tasks or any(not one.at_rest for one in edge.connections)) and (left := end - loop.time()) > 0:
             if edge.tasks:
                 await asyncio.wait(edge.tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             else:  # answers that clients still read, or requests still arriving

@@ -14,11 +14,16 @@ if sys.platform == "win32":
     def _seize(descriptor: int) -> None:
         os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # a byte past the text: a locked byte cannot be read by others
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    _try = _seize
 else:
     import fcntl
 
     def _seize(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _try(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 class FileLock:
@@ -46,3 +51,18 @@ class FileLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock now: the only thing that tells a running server from a file it left."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _try(descriptor)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
