@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.servers import run as running
-from keyfob.servers.run import announce, new_loop, run, settle
+from keyfob.servers.run import announce, new_loop, run, settle, unsettle
 
 PROGRAM = """
 import asyncio, os, sys
@@ -115,11 +115,15 @@ def test_a_starter_that_is_gone_is_no_error(caplog: pytest.LogCaptureFixture) ->
 def test_settling_freezes_what_lives() -> None:
     before = gc.get_threshold()
     try:
+        unsettle()
+        assert not gc.isenabled()
         settle()
+        assert gc.isenabled()
         assert gc.get_freeze_count() > 1000
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+        gc.enable()
 
 
 def test_nothing_runs_at_import() -> None:
