@@ -13,6 +13,7 @@ FIND_PYTHON := for p in "$$PYTHON" python3.13 python3.12 python3.11 python3; do 
 help:
 	@echo "make demo    a program with a managed identity reads a secret, another is refused, and you see why"
 	@echo "make test    the tests"
+	@echo "make clients the suites of official clients: SDKs in five languages, az"
 	@echo "make check   lint, format, types, layers, tests and client suites"
 	@echo "make bench   the benchmarks, side by side with nginx and Go where they are on the machine"
 
@@ -34,7 +35,10 @@ demo: $(VENV)/.demo
 	@$(VENV)/bin/keyfob demo
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest tests -rs
+	$(RUN) -m pytest tests -rs -m 'not clients'
+
+clients: $(VENV)/.dev
+	$(RUN) -m pytest tests -rs -m clients
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check src tests tools benchmarks examples
@@ -46,7 +50,7 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 
-check: lint types layers test
+check: lint types layers test clients
 
 bench: $(VENV)/.dev
 	$(RUN) benchmarks/run.py
