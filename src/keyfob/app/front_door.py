@@ -41,15 +41,16 @@ class FrontDoor:
         return resolve(host, self._clouds) is not None
 
 
-def first_of(hot: Mapping[bytes, Hot]) -> Hot:
-    """One hot function from several, chosen by the beginning of the target: `{b"/secrets/": …}`."""
+def first_of(hot: Mapping[bytes, Hot], otherwise: Hot) -> Hot:
+    """One hot function from several, chosen by the beginning of the target: `{b"/secrets/": …}`; `otherwise` gets what
+    none of them is for."""
     pairs = tuple(hot.items())
 
     def answer(target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
         for start, function in pairs:
             if target.startswith(start):
                 return function(target, headers)
-        return None
+        return otherwise(target, headers)
 
     return answer
 

@@ -173,26 +173,27 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             ids=ids,
             operation_seconds=settings.operation_seconds,
         )
+        login = TokenService(
+            store=store,
+            keys=keys,
+            tokens=tokens,
+            clouds=clouds,
+            seal=seal,
+            clock=clock,
+            ids=ids,
+            fetcher=HttpKeyFetcher(clock=clock, trusted=[trust.certificate]),
+        )
         front_door = FrontDoor(
             clouds=clouds,
             planes={
-                "login": TokenService(
-                    store=store,
-                    keys=keys,
-                    tokens=tokens,
-                    clouds=clouds,
-                    seal=seal,
-                    clock=clock,
-                    ids=ids,
-                    fetcher=HttpKeyFetcher(clock=clock, trusted=[trust.certificate]),
-                ),
+                "login": login,
                 "resource_manager": resource_manager,
                 "key_vault": Door(vault.plane, guard=guard, clock=clock),
             },
             health=lambda: _well(store),
         )
         server = HttpServer()
-        door = Doorway(server, front_door, trust, first_of({b"/secrets/": vault.hot}))
+        door = Doorway(server, front_door, trust, first_of({b"/secrets/": vault.hot}, otherwise=login.hot))
         hosts = Hosts(
             store=store,
             guard=guard,

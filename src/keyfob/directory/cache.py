@@ -24,18 +24,22 @@ class Memo(Generic[K, V]):
     def __init__(self, read: Callable[[K], Awaitable[V]]) -> None:
         self._read = read
         self._known: dict[K, V] = {}
-        self._changes = 0
+        self.changes = 0
 
     def forget(self, _key: str = "") -> None:
         self._known.clear()
-        self._changes += 1
+        self.changes += 1
+
+    def now(self, key: K) -> V | None:
+        """What is known without reading; None may mean either."""
+        return self._known.get(key)
 
     async def get(self, key: K) -> V:
         if key in self._known:
             return self._known[key]
-        changes = self._changes
+        changes = self.changes
         value = await self._read(key)
-        if changes == self._changes:
+        if changes == self.changes:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[key] = value
@@ -65,6 +69,15 @@ class Directory:
 
     async def tenant(self, id_or_domain: str) -> Tenant | None:
         return await self._tenants.get(id_or_domain.lower())
+
+    def tenant_now(self, id_or_domain: str) -> Tenant | None:
+        """From memory; None: unknown, or not read yet."""
+        return self._tenants.now(id_or_domain.lower())
+
+    @property
+    def tenant_changes(self) -> int:
+        """Grows whenever a tenant changes."""
+        return self._tenants.changes
 
     async def service_principal(self, tenant_id: str, app_id_or_name: str) -> ServicePrincipal | None:
         return await self._principals.get((tenant_id, app_id_or_name))

@@ -15,6 +15,9 @@ from keyfob.clouds.cloud import Cloud
 from keyfob.directory.aadsts import Refused
 from keyfob.directory.claims import v1_issuer, v2_issuer
 
+ANYBODY = (("Access-Control-Allow-Origin", "*"), ("Cache-Control", "max-age=86400, private"))
+"""Headers of what everybody may read."""
+
 _CLAIMS = (
     "sub",
     "iss",
@@ -71,6 +74,16 @@ def document(cloud: Cloud, *, version: int, login: str, tenant: str, tenant_id: 
         "rbac_url": "https://pas.windows.net",
     }
     return found
+
+
+def signing_keys(
+    published: Sequence[Mapping[str, Any]], *, cloud: Cloud, version: int, login: str, tenant_id: str | None
+) -> dict[str, Any]:
+    """The keys document. `login` is scheme, host and port as asked; `tenant_id` None for `common`."""
+    if version == 1:
+        return key_set(published, issuer=None)
+    known = urlsplit(login).hostname in cloud.login_hosts
+    return key_set(published, issuer=v2_issuer(cloud.login if known else login, tenant_id or "{tenantid}"))
 
 
 def key_set(published: Sequence[Mapping[str, Any]], *, issuer: str | None) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from keyfob.declare import Address, Call, Public, Route, RouteTable
 from keyfob.directory import discovery
 from keyfob.directory.aadsts import Refused, describe, error_body
 from keyfob.directory.cache import Directory
-from keyfob.directory.claims import v2_issuer
 from keyfob.directory.clients import authenticate_client, find_client, with_basic
 from keyfob.directory.exchange import ANY_TENANT, Exchange, Parts
 from keyfob.directory.fetcher import HttpKeyFetcher, KeyFetcher
 from keyfob.directory.grants import GRANTS
 from keyfob.directory.grants.device_code import INTERVAL
+from keyfob.directory.hot import HotKeys
 from keyfob.directory.keys import KeyRing
 from keyfob.directory.model import Pending, Tenant
 from keyfob.directory.pending import LIVES, PendingStore, new_user_code
@@ -40,7 +40,7 @@ from keyfob.wire.http import Fields, Reply, Request, form
 _OPEN = Public("clients prove themselves in the request, or read what everybody may read")
 _LARGEST_FORM = 256 * 1024
 _NO_STORE = (("Cache-Control", "no-store, no-cache"), ("Pragma", "no-cache"), ("X-Content-Type-Options", "nosniff"))
-_ANYBODY = (("Access-Control-Allow-Origin", "*"), ("Cache-Control", "max-age=86400, private"))
+_ANYBODY = discovery.ANYBODY
 
 Handler = Callable[[Call, int], Awaitable[Reply]]
 
@@ -75,6 +75,8 @@ class TokenEndpoint:
             clock=clock,
             ids=ids,
         )
+        self.hot = HotKeys(keys=keys, directory=self.parts.directory, clouds=clouds, clock=clock)
+        """The keys document from memory, before a request is made of it."""
         self._pages = SignInPages(parts=self.parts, csrf_key=seal.derive("sign-in forms"), choose=choose_user)
         self.routes = RouteTable(self._routes())
 
@@ -132,12 +134,14 @@ class TokenEndpoint:
 
     async def _keys(self, call: Call, version: int) -> Reply:
         tenant = await self._tenant(call)
-        issuer = None
-        if version == 2:
-            known = call.request.host in call.cloud.login_hosts
-            login = call.cloud.login if known else _login(call.request)
-            issuer = v2_issuer(login, tenant.id if tenant else "{tenantid}")
-        return Reply.json(discovery.key_set(self.parts.keys.published(call.now), issuer=issuer), headers=_ANYBODY)
+        found = discovery.signing_keys(
+            self.parts.keys.published(call.now),
+            cloud=call.cloud,
+            version=version,
+            login=_login(call.request),
+            tenant_id=tenant.id if tenant else None,
+        )
+        return Reply.json(found, headers=_ANYBODY)
 
     async def _instance(self, call: Call, _version: int) -> Reply:
         query = call.request.query
