@@ -1,0 +1,471 @@
+"""Replays an official example against a server in this process and says how the answer differs from its document.
+
+What an example takes for granted is made first: its resource group, the identities that its body names, the resources
+its path lies in, and for everything but PUT the resource itself. Afterwards all of that is gone again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from conformance_documents import ABSENT, KEPT, Documents, Operation, served
+from conformance_schema import Checker
+from conformance_subjects import BEFORE, authorization_body, extension_body, path_value, preferred_body
+
+from keyfob.app.parts import App
+from keyfob.arm.paths import parse_path
+from keyfob.clouds.table import load_clouds
+from keyfob.errors import Problem
+from keyfob.resource_id import ResourceId
+from keyfob.wire.http import Fields, Reply, Request, parse_target
+
+SUBSCRIPTION = re.compile(r"(/?subscriptions/)(?:\{[^}]*\}|<[^>]*>|[^/{}<>\s\"']+)", re.IGNORECASE)
+IDENTITY = re.compile(
+    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/\"\s?]+",
+    re.IGNORECASE,
+)
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|tenant-?id", re.IGNORECASE)
+REGION = "westus"
+_MINIMAL: tuple[Mapping[str, Any], ...] = ({"location": REGION, "properties": {}}, {"properties": {}})
+
+
+@dataclass
+class Result:
+    """What came of one example."""
+
+    operation: Operation
+    name: str
+    standing: str
+    status: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.operation.document, self.operation.id, self.name)
+
+
+class Server:
+    """An application that is built and not listening, and its operator."""
+
+    def __init__(self, app: App, operator: Mapping[str, str]) -> None:
+        self.app = app
+        self.operator = operator
+        self.subscription = operator["subscription_id"]
+        self.regions = load_clouds()[operator["cloud"]].locations
+        self.tokens: dict[str, str] = {}
+        self._kept: set[tuple[str, str]] = set()
+
+    async def send(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, *, token: str = ""
+    ) -> Reply:
+        """`url` is `host/path?query`; a body that is no bytes goes as JSON."""
+        host, _, target = url.removeprefix("https://").partition("/")
+        path, raw, query = parse_target("/" + target)
+        pairs = list((headers or {}).items())
+        if token:
+            pairs.append(("Authorization", f"Bearer {token}"))
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            pairs.append(("Content-Type", "application/json"))
+        return await self.app.front_door(
+            Request(method, path, query, Fields(pairs), body or b"", host=host, raw_path=raw)
+        )
+
+    async def token(self, resource: str) -> str:
+        if resource not in self.tokens:
+            form = urlencode(
+                {
+                    "grant_type": "client_credentials",
+                    "client_id": self.operator["client_id"],
+                    "client_secret": self.operator["client_secret"],
+                    "resource": resource,
+                }
+            ).encode()
+            url = f"{self.operator['login']}/{self.operator['tenant_id']}/oauth2/token"
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            reply = await self.send("POST", url, form, kind)
+            assert reply.status == 200, reply.body
+            self.tokens[resource] = json.loads(reply.body)["access_token"]
+        return self.tokens[resource]
+
+    async def arm(
+        self, method: str, path: str, body: Any = None, query: Iterable[tuple[str, str]] = (), **headers: str
+    ) -> Reply:
+        url = f"{self.operator['resource_manager']}{quote(path)}?{urlencode(list(query))}"
+        token = await self.token(self.operator["audience"])
+        return await self.send(method, url, body, headers, token=token)
+
+    async def remember(self) -> None:
+        """What is there now stays when `forget` is called."""
+        self._kept = {(kind, key) for kind, key in await self.app.store.fetch("SELECT kind, key FROM records")}
+
+    async def forget(self) -> None:
+        """Everything that came after `remember` is gone."""
+        async with self.app.store.transaction() as tx:
+            for kind, key in await tx.fetch("SELECT kind, key FROM records"):
+                if (kind, key) not in self._kept and not kind.startswith("directory.signing"):
+                    await tx.execute("DELETE FROM records WHERE kind = ? AND key = ?", kind, key)
+                    tx.changed(kind, key)
+
+
+class Replay:
+    def __init__(self, server: Server, documents: Documents) -> None:
+        self._server = server
+        self._documents = documents
+        self._checker = Checker(documents, reply=True)
+        self._requests = Checker(documents, reply=False)
+        self._bodies: dict[str, list[tuple[str, Any]]] = {}
+        for file in documents.files():
+            for operation in documents.operations(file):
+                if operation.method == "PUT":
+                    self._learn(operation)
+
+    def _learn(self, operation: Operation) -> None:
+        """Bodies with which official examples make a resource of a type."""
+        try:
+            place = parse_path(operation.probe())
+        except Problem:
+            return
+        if not isinstance(place, ResourceId):
+            return
+        for key in operation.examples.values():
+            example = self._documents.example(operation, key)
+            body = self._body(operation, (example or {}).get("parameters", {}))
+            if isinstance(body, dict):
+                self._bodies.setdefault(place.type.lower(), []).append((operation.version, body))
+
+    # --- one example
+
+    async def run(self, operation: Operation, name: str) -> Result | None:
+        """None when the operation is not served at all."""
+        standing = served(self._server.app.resource_manager, operation.method, operation.probe(), operation.version)
+        if standing == ABSENT:
+            return None
+        result = Result(operation, name, standing)
+        example = self._documents.example(operation, operation.examples[name])
+        if example is None:
+            result.problems.append("the example is not among the files")
+            return result
+        given = self._translated(example["parameters"])
+        path = self._path(operation, given)
+        body = self._translated(self._body(operation, example["parameters"]))
+        body = authorization_body(path, body, self._server.operator["object_id"], self._server.subscription)
+        query, headers = self._query(operation, given)
+        try:
+            await self._prepare(operation, path, body)
+            await self._before(operation, path)
+            reply = await self._server.arm(operation.method, path, body, query, **headers)
+            result.status = reply.status
+            self._judge(operation, result, body, reply)
+        finally:
+            await self._server.forget()
+        return result
+
+    def _judge(self, operation: Operation, result: Result, body: Any, reply: Reply) -> None:
+        declared = operation.responses.get(str(reply.status))
+        if (
+            result.standing == KEPT and reply.status < 300
+        ):  # generic: it answers 201 and no body where a type has its own
+            declared = declared or operation.responses.get("200")
+            if declared is None or not reply.body:
+                return
+        if declared is None or reply.status >= 400:
+            result.problems.append(f"status {reply.status} is not declared: {reply.body[:300].decode()}")
+            return
+        declared, file = self._documents.follow(declared, operation.file)
+        schema = declared.get("schema")
+        if operation.method == "HEAD":
+            return
+        if schema is None:
+            if reply.body and reply.status != 200:
+                result.problems.append(f"a body with status {reply.status}: {reply.body[:100]!r}")
+            return
+        if not reply.body:
+            if reply.status in (200, 201):
+                result.problems.append(f"status {reply.status} without its body")
+            return
+        shown = json.loads(reply.body)
+        found = self._checker.problems(shown, schema, file)
+        result.problems += [one for one in found if not tolerated(operation, one, result.standing)]
+        if isinstance(body, dict) and operation.method in ("PUT", "PATCH") and isinstance(shown, dict):
+            schema = next((p["schema"] for p in operation.parameters if p.get("in") == "body"), {})
+            result.problems += missing(body, shown, _Secrets(self._documents, schema, operation))
+
+    # --- what an example says, with our names
+
+    def _translated(self, value: Any) -> Any:
+        if isinstance(value, str):
+            here = self._server.subscription
+            value = SUBSCRIPTION.sub(lambda found: found[1] + here, value)
+            return re.sub(r"(/resourceGroups/[^/]+|/[\w.]+/)[{<]([^}>]+)[}>]", r"\1\2", value)
+        if isinstance(value, dict):
+            moved = {self._translated(name): self._translated(item) for name, item in value.items()}
+            if _GUID.fullmatch(str(moved.get("tenantId"))):
+                moved["tenantId"] = self._server.operator["tenant_id"]
+            if isinstance(moved.get("location"), str) and not self._is_region(moved["location"]):
+                moved["location"] = REGION
+            return moved
+        return [self._translated(item) for item in value] if isinstance(value, list) else value
+
+    def _is_region(self, text: str) -> bool:
+        return text.replace(" ", "").lower() in (*self._server.regions, "global")
+
+    def _body(self, operation: Operation, given: Mapping[str, Any]) -> Any:
+        for parameter in operation.parameters:
+            if parameter.get("in") == "body":
+                return given.get(parameter["name"])
+        return None
+
+    def _path(self, operation: Operation, given: Mapping[str, Any]) -> str:
+        alone = re.fullmatch(r"/\{[^}]+\}", operation.path) is not None
+
+        def put(found: re.Match[str]) -> str:
+            word = found[1]
+            special = path_value(
+                operation.id, word, str(given.get(word, "x")).strip("/"), self._server.subscription, alone=alone
+            )
+            if special is not None:
+                return special
+            if word.lower() == "subscriptionid":
+                return self._server.subscription
+            value = str(given.get(word, "x")).strip("/")
+            if word.lower() in ("scope", "resourcescope") and not value.lower().startswith(
+                ("subscriptions", "providers")
+            ):
+                return f"subscriptions/{self._server.subscription}"
+            if word.lower() == "resourceprovidernamespace" and not self._is_namespace(value):
+                return "Microsoft.Compute"
+            if word.lower() == "resourcetype" and value == "resourceType":
+                return "virtualMachines"
+            if word.lower() == "parentresourcepath":
+                return ""
+            return re.sub(r"[{}<>]", "", value)
+
+        path = re.sub(r"\{([^}]+)\}", put, operation.path)
+        return "/" + "/".join(part for part in path.split("/") if part)
+
+    def _is_namespace(self, value: str) -> bool:
+        known = self._server.app.resource_manager.registry.namespaces
+        return value.lower() in {namespace.name.lower() for namespace in known}
+
+    def _query(self, operation: Operation, given: Mapping[str, Any]) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        query, headers = [("api-version", operation.version)], {}
+        for parameter in operation.parameters:
+            name = parameter.get("name", "")
+            value = given.get(name)
+            if value is None or name.lower() == "api-version":
+                continue
+            if parameter.get("in") == "query" and name.lower() not in ("$skiptoken",):
+                query.append((name, str(value).lower() if isinstance(value, bool) else str(value)))
+            elif parameter.get("in") == "header":
+                headers[name] = "*" if name.lower() == "if-match" else str(value)
+                if name.lower() == "if-none-match":
+                    del headers[name]
+        return query, headers
+
+    # --- what it takes for granted
+
+    async def _prepare(self, operation: Operation, path: str, body: Any) -> None:
+        for text in sorted({*IDENTITY.findall(json.dumps(body or {}))}):
+            await self._make(ResourceId.parse(text), operation)
+        try:
+            place = parse_path(path)
+        except Problem:
+            if operation.method != "PUT":
+                await self._group(path)
+            return
+        if operation.method != "PUT" and await self._extension(path):
+            return
+        id = place if isinstance(place, ResourceId) else place.parent
+        await self._group(path)
+        chain = list(_resources(id))
+        if isinstance(place, ResourceId) and operation.method == "PUT":
+            chain = chain[:-1]
+        for one in chain:
+            await self._make(one, operation)
+
+    async def _before(self, operation: Operation, path: str) -> None:
+        """What must have happened to the resource before."""
+        step = BEFORE.get(operation.id)
+        if step is not None:
+            method, part, body = step
+            target = re.sub(r"/providers/Microsoft\.KeyVault/locations/[^/]+/deletedVaults/([^/]+).*", part, path)
+            group = f"/subscriptions/{self._server.subscription}/resourceGroups/conformance"
+            await self._make(
+                ResourceId.parse(target.replace(f"/subscriptions/{self._server.subscription}", group)), None
+            )
+            done = await self._server.arm(
+                method,
+                target.replace(f"/subscriptions/{self._server.subscription}", group),
+                body,
+                [("api-version", "2023-07-01")],
+            )
+            assert done.status < 300, done.body
+
+    async def _extension(self, path: str) -> bool:
+        """Role assignments and the like, which are no resources of the registry."""
+        body = extension_body(path, self._server.operator["object_id"], self._server.subscription)
+        if body is None:
+            return False
+        scope = ResourceId.parse(path).parent
+        await self._group(path)
+        for one in _resources(scope):
+            await self._make(one, None)
+        version = "2016-09-01" if "/locks/" in path else "2022-04-01"
+        await self._server.arm("PUT", path, body, [("api-version", version)])
+        return True
+
+    async def _group(self, path: str) -> None:
+        if found := re.match(r"/subscriptions/[^/]+/resourceGroups/[^/]+", path, re.IGNORECASE):
+            await self._server.arm("PUT", found[0], {"location": REGION}, [("api-version", "2024-11-01")])
+
+    async def _make(self, id: ResourceId, operation: Operation | None) -> None:
+        """A resource of that id, in the best way an official example knows; silently nothing where none works."""
+        await self._group(str(id))
+        manager = self._server.app.resource_manager
+        newest = _newest(manager, id.type)
+        wanted = operation.version if operation is not None else newest
+        known = sorted(self._bodies.get(id.type.lower(), ()), key=lambda one: one[0] != wanted)
+        preferred = preferred_body(id.type, self._server.operator["tenant_id"])
+        offered = [
+            *((newest, body) for body in preferred),
+            *known[:6],
+            *((wanted, body) for body in _MINIMAL),
+            *((newest, b) for b in _MINIMAL),
+        ]
+        for version, body in offered:
+            if served(manager, "PUT", str(id), version) == ABSENT:
+                continue
+            translated = self._translated(body)
+            for text in sorted({*IDENTITY.findall(json.dumps(translated))}):
+                if ResourceId.parse(text) != id:
+                    await self._make(ResourceId.parse(text), operation)
+            reply = await self._server.arm("PUT", str(id), translated, [("api-version", version)])
+            if reply.status in (200, 201, 202):
+                return
+
+
+class _Secrets:
+    """Which members of a request no reply shows."""
+
+    def __init__(self, documents: Documents, schema: Any, operation: Operation) -> None:
+        self._documents, self._root = documents, (schema, operation.file)
+        self._checker = Checker(documents, reply=True)
+
+    def hidden(self, trail: tuple[str, ...]) -> bool:
+        place: Any = self._root
+        for name in trail:
+            node, file = self._documents.follow(*place)
+            if name == "[]":
+                place = (node.get("items", {}), file)
+                continue
+            shape = self._checker._shape(node, file)
+            place = shape.properties.get(name) or (
+                shape.additional if isinstance(shape.additional, tuple) else ({}, file)
+            )
+            inner, _ = self._documents.follow(*place)
+            mutable = inner.get("x-ms-mutability")
+            if place[0].get("x-ms-secret") or inner.get("x-ms-secret") or (mutable and "read" not in mutable):
+                return True
+            if inner.get("readOnly") or place[0].get("readOnly"):
+                return True
+        return False
+
+
+SHOWN_ANYWAY: Mapping[tuple[str, str], str] = {
+    ("authorization/", "createdOn"): "Azure shows it in every version (azure-cli's recordings)",
+    ("authorization/", "updatedOn"): "Azure shows it in every version (azure-cli's recordings)",
+    ("authorization/", "createdBy"): "Azure shows it in every version (azure-cli's recordings)",
+    ("authorization/", "updatedBy"): "Azure shows it in every version (azure-cli's recordings)",
+    ("authorization/", "isDataAction"): "Azure shows it in every version (azure-cli's recordings)",
+    ("msi/", "clientSecretUrl"): "2018-11-30 shows it (azure-cli's recordings)",
+    ("keyvault/", "isDataAction"): "lists of operations show it in every version",
+    ("keyvault/", "enableRbacAuthorization"): "2018-02-14 shows it, too",
+    ("keyvault/", "softDeleteRetentionInDays"): "2018-02-14 shows it, too",
+    ("compute/", "timeCreated"): "newer than 2018-10-01, and shown to its clients, too",
+    ("keyvault/", "provisioningState"): "newer than 2018-02-14, and shown to its clients, too",
+    ("keyvault/", "publicNetworkAccess"): "2018-02-14 shows it, too",
+    ("resources/", "count"): "lists of subscriptions and tenants carry it (azure-cli's recordings)",
+    ("authorization/", "condition"): "built-in roles with conditions show them in every version",
+    ("authorization/", "conditionVersion"): "built-in roles with conditions show them in every version",
+}
+"""Members that a document of that folder does not know, and that replies have all the same."""
+
+
+def tolerated(operation: Operation, problem: str, standing: str) -> bool:
+    """Whether a member may be shown though the document does not know it: the table, and what is kept whole."""
+    where, _, what = problem.partition(": ")
+    if what == "nextLink is missing":
+        return True  # marked required where Azure leaves it out of the last page
+    if what != "no such member":
+        return False
+    name = where.rpartition(".")[2]
+    if standing == KEPT and name in ("provisioningState", "systemData"):
+        return True
+    if where == "$.systemData" or where.endswith("].systemData"):
+        return True  # of every type since 2020-06-01, as Resource Manager has it; not every document says so
+    return any(operation.document.startswith(start) and name == known for start, known in SHOWN_ANYWAY)
+
+
+_LOOSE = re.compile(r"password|secret|protectedSettings|customData|userData|createMode", re.IGNORECASE)
+
+
+def missing(given: Any, shown: Any, secrets: _Secrets, at: tuple[str, ...] = ()) -> Iterator[str]:
+    """Members that a request set and the reply does not show."""
+    if given is None or secrets.hidden(at) or (at and _LOOSE.search(at[-1])):
+        return
+    if isinstance(given, dict):
+        if not isinstance(shown, dict):
+            yield f"{'.'.join(at)}: set, and the reply has {shown!r:.60}"
+            return
+        lower = {name.lower(): item for name, item in shown.items()}
+        for name, item in given.items():
+            if item is None or item == {} or item == [] or secrets.hidden((*at, name)) or _LOOSE.search(name):
+                continue
+            if not at and name in ("id", "name", "type", "apiVersion", "etag", "identity"):
+                continue
+            if name.lower() not in lower:
+                yield f"{'.'.join((*at, name))}: set, and missing in the reply"
+            else:
+                yield from missing(item, lower[name.lower()], secrets, (*at, name))
+    elif isinstance(given, list):
+        if not isinstance(shown, list) or len(shown) != len(given):
+            yield f"{'.'.join(at)}: a list of {len(given)} was set, and the reply has {shown!r:.60}"
+            return
+        for one, two in zip(given, shown, strict=True):
+            yield from missing(one, two, secrets, (*at, "[]"))
+    elif not _same(given, shown):
+        yield f"{'.'.join(at)}: {given!r:.60} was set, and the reply has {shown!r:.60}"
+
+
+def _same(given: Any, shown: Any) -> bool:
+    if isinstance(given, str) and isinstance(shown, str):
+        return given.replace(" ", "").lower() == shown.replace(" ", "").lower() or _moment(given) == _moment(shown)
+    return bool(given == shown) or str(given).lower() == str(shown).lower()
+
+
+def _moment(text: str) -> Any:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return text
+
+
+def _resources(id: ResourceId) -> Iterator[ResourceId]:
+    """The resources that an id names, outermost first, itself last."""
+    if id.namespace is None:
+        return
+    yield from _resources(id.parent)
+    yield id
+
+
+def _newest(manager: Any, type_name: str) -> str:
+    kind = manager.registry.find(type_name)
+    return max(kind.api_versions) if kind is not None and kind.api_versions else "2024-11-01"

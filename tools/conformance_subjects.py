@@ -1,0 +1,103 @@
+"""What official examples stand for: placeholders that no service would take, extensions that must be there first."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_EXTENSION = re.compile(
+    r"(?P<scope>/.*)?/providers/Microsoft\.Authorization/(?P<kind>roleAssignments|roleDefinitions|locks)/(?P<name>[^/]+)",
+    re.IGNORECASE,
+)
+_IDS = {
+    "roleassignmentid": "roleAssignments",
+    "roledefinitionid": "roleDefinitions",
+    "roleid": "roleDefinitions",
+    "denyassignmentid": "denyAssignments",
+}
+
+
+def guid_for(text: str) -> str:
+    """The text if it is a GUID, else one that is always the same for it."""
+    return text if _GUID.fullmatch(text) else str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+
+
+def path_value(operation: str, word: str, value: str, subscription: str, *, alone: bool) -> str | None:
+    """What to put for `{word}`; None: the example's own value. `alone`: the parameter is the whole path."""
+    low = word.lower()
+    if alone and low in _IDS:
+        if "/" in value:
+            return None
+        if operation.startswith("RoleAssignments"):
+            low = "roleassignmentid"
+        base = "" if low == "roleid" else f"subscriptions/{subscription}/"
+        name = READER if low in ("roleid",) else guid_for(value)
+        return f"{base}providers/Microsoft.Authorization/{_IDS[low]}/{name}"
+    if operation == "SystemAssignedIdentities_GetByScope" and low == "scope":
+        return f"subscriptions/{subscription}/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm"
+    if low in ("roleassignmentname", "roledefinitionid") and not alone:
+        return guid_for(value)
+    return None
+
+
+def authorization_body(path: str, body: Any, operator: str, subscription: str) -> Any:
+    """Role assignments name the Reader role and the operator's own principal; role definitions have what the service
+    demands, wherever the example has a placeholder."""
+    found = _EXTENSION.fullmatch(path)
+    if found is None or not isinstance(body, dict):
+        return body
+    kind = found["kind"].lower()
+    if kind == "roleassignments":
+        properties = {**(body.get("properties") or body)}
+        prefix = f"/subscriptions/{subscription}"
+        properties["roleDefinitionId"] = f"{prefix}/providers/Microsoft.Authorization/roleDefinitions/{READER}"
+        if "principalType" not in properties:
+            properties["principalId"] = operator
+        return {"properties": properties}
+    if kind == "roledefinitions":
+        return body if body.get("properties") else extension_body(path, operator, subscription)
+    return body
+
+
+def extension_body(path: str, operator: str, subscription: str) -> Any:
+    """A body that makes the extension of that path; None when the path is none."""
+    found = _EXTENSION.fullmatch(path)
+    if found is None:
+        return None
+    kind = found["kind"].lower()
+    if kind == "roleassignments":
+        role = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{READER}"
+        return {"properties": {"roleDefinitionId": role, "principalId": operator}}
+    if kind == "roledefinitions":
+        return {
+            "properties": {
+                "roleName": f"Role {found['name']}",
+                "description": "Role description",
+                "type": "CustomRole",
+                "permissions": [{"actions": ["Microsoft.Compute/virtualMachines/read"], "notActions": []}],
+                "assignableScopes": [found["scope"] or f"/subscriptions/{subscription}"],
+            }
+        }
+    return {"properties": {"level": "ReadOnly"}}
+
+
+BEFORE: Mapping[str, tuple[str, str, Any]] = {
+    "Vaults_GetDeleted": ("DELETE", r"/providers/Microsoft.KeyVault/vaults/\1", None),
+    "Vaults_PurgeDeleted": ("DELETE", r"/providers/Microsoft.KeyVault/vaults/\1", None),
+}
+"""What must have happened: method, and what stands for the path of the example."""
+
+
+def preferred_body(type_name: str, tenant: str) -> list[Any]:
+    """Bodies that suit every example better than the examples' own."""
+    kind = type_name.lower()
+    if kind == "microsoft.keyvault/vaults":
+        sku = {"family": "A", "name": "standard"}
+        return [{"location": "westus", "properties": {"tenantId": tenant, "sku": sku, "accessPolicies": []}}]
+    if kind == "microsoft.compute/virtualmachines":
+        return [{"location": "westus", "identity": {"type": "SystemAssigned"}, "properties": {}}]
+    return []
