@@ -20,6 +20,7 @@ from keyfob.app.signing import attested_signer
 from keyfob.arm.pipeline import ResourceManager
 from keyfob.arm.resources import Resources
 from keyfob.clock import Clock, Ids
+from keyfob.clouds.availability import load_availability
 from keyfob.clouds.hostnames import patterns
 from keyfob.clouds.table import load_clouds
 from keyfob.directory.endpoint import TokenEndpoint as TokenService
@@ -35,6 +36,7 @@ from keyfob.hosts.sandbox.control import SandboxControl
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
 from keyfob.identities.attached import Attachments
+from keyfob.identities.availability import Rules
 from keyfob.identities.types import managed_identity_provider
 from keyfob.resource_id import ResourceId
 from keyfob.servers.http import HttpServer, Listening
@@ -119,7 +121,7 @@ class Doorway:
 async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
     """Everything but open sockets. Makes what a first start needs. Raises `Problem` with a sentence for a person."""
     folder.prepare(settings)
-    clouds, first_party = load_clouds(), load_first_party()
+    clouds, first_party, availability = load_clouds(), load_first_party(), load_availability()
     master_key = folder.master_key(settings)
     trust = folder.trust(settings, (*patterns(clouds), "localhost", "127.0.0.1"), clock.now())
     store = await open_store(settings)
@@ -172,6 +174,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             operation_seconds=settings.operation_seconds,
+            availability=Rules(availability, settings.availability),
         )
         login = TokenService(
             store=store,

@@ -147,6 +147,15 @@ def request_headers(request: Request, *, request_id: str, cloud: Cloud, now: flo
     return headers
 
 
+def notice_headers(notices: tuple[str, ...]) -> list[tuple[str, str]]:
+    """What is in preview, for programs and (RFC 7234, 299 "miscellaneous persistent warning") for those that show
+    warnings."""
+    if not notices:
+        return []
+    sentence = "; ".join(notices).replace('"', "'")
+    return [("x-ms-keyfob-availability", f"preview; {sentence}"), ("Warning", f'299 - "{sentence}."')]
+
+
 class Quota:
     """Counts down what Resource Manager says is left of a subscription's hour. Nothing is throttled."""
 

@@ -38,6 +38,7 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Action, Caller, Change, Level, ResourceType
 from keyfob.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
+from keyfob.identities.availability import Rules
 from keyfob.identities.lifecycle import apply_identity, remove_identity, suspend_identity
 from keyfob.identities.reconcile import Reconciled, reconcile
 from keyfob.resource_id import ResourceId
@@ -77,6 +78,8 @@ class Outcome:
     stored: Stored[Resource]
     created: bool = False
     operation: LongOperation | None = None
+    notices: tuple[str, ...] = ()
+    """Sentences for whoever asked: what is in preview."""
 
 
 class Engine:
@@ -90,10 +93,12 @@ class Engine:
         ids: Ids,
         clouds: Mapping[str, Cloud],
         operation_seconds: float = 0.0,
+        availability: Rules | None = None,
     ) -> None:
         self.store = store
         self.registry = registry
         self._guard = guard
+        self._availability = availability
         self._clock = clock
         self._ids = ids
         self._clouds = clouds
@@ -133,8 +138,10 @@ class Engine:
                 replace=order.method == "PUT",
                 support=order.kind.identity,
             )
+            notices = self._available(order, envelope, wanted)
             wanted = await self._may_assign(tx, order, wanted)
-            return await self._store(tx, order, before, envelope, tags, location, wanted)
+            outcome = await self._store(tx, order, before, envelope, tags, location, wanted)
+            return replace(outcome, notices=notices)
 
     async def _store(
         self,
@@ -233,6 +240,20 @@ class Engine:
             )
 
     # --- identities
+
+    def _available(self, order: Order, envelope: Envelope, wanted: Reconciled) -> tuple[str, ...]:
+        """What the cloud says to the identities that a request asks for; one that names none is not asked about."""
+        if self._availability is None or not wanted.given:
+            return ()
+        os_type = (envelope.properties or {}).get("osType")
+        return self._availability.judge(
+            cloud=order.cloud.name,
+            type=order.kind.name,
+            kind=envelope.kind,
+            os_type=os_type if isinstance(os_type, str) else None,
+            system=wanted.system,
+            user=bool(wanted.user),
+        )
 
     async def _may_assign(self, tx: Transaction, order: Order, wanted: Reconciled) -> Reconciled:
         """`assign/action` on every identity that the request lists, whether it is new there or not. One that does not

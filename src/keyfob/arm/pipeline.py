@@ -16,7 +16,7 @@ from typing import Any
 from keyfob.access.guard import Guard
 from keyfob.arm.body import parse_object
 from keyfob.arm.checks import Attempt, Bystanders
-from keyfob.arm.dialect import Quota, problem_reply, request_headers
+from keyfob.arm.dialect import Quota, notice_headers, problem_reply, request_headers
 from keyfob.arm.engine import Engine, Order, Outcome, canonical, placed
 from keyfob.arm.groups import Groups
 from keyfob.arm.listing import page
@@ -50,6 +50,7 @@ from keyfob.declare import (
     RouteTable,
 )
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound, Problem
+from keyfob.identities.availability import Rules
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply, Request
@@ -84,6 +85,7 @@ class ResourceManager:
         ids: Ids,
         operation_seconds: float = 0.0,
         bystanders: Bystanders | None = None,
+        availability: Rules | None = None,
     ) -> None:
         self._store = store
         self.bystanders = bystanders or Bystanders()
@@ -100,6 +102,7 @@ class ResourceManager:
             ids=ids,
             clouds=clouds,
             operation_seconds=operation_seconds,
+            availability=availability,
         )
         self.subscriptions = Subscriptions(store=store, guard=guard, clouds=clouds)
         self.own = RouteTable(
@@ -360,7 +363,7 @@ class ResourceManager:
 
     async def _written(self, request: Request, order: Order, outcome: Outcome) -> Reply:
         shown = await present(self._store, outcome.stored.value, order.kind, order.api_version)
-        headers = [("ETag", f'"{outcome.stored.etag}"')]
+        headers = [("ETag", f'"{outcome.stored.etag}"'), *notice_headers(outcome.notices)]
         if outcome.operation is not None:
             headers += [
                 ("Azure-AsyncOperation", status_location(request, outcome.operation)),

@@ -25,7 +25,14 @@ from keyfob.store.file_lock import is_held
 @click.option("--database", metavar="URL", help="postgresql://… to share one database among several nodes.")
 @click.option("--port", type=int, metavar="PORT", help="Loopback port of the front door; 0 takes a free one.")
 @click.option("--cloud", metavar="NAME", help="Cloud of the tenant made at first start; AzureCloud unless given.")
-def up(detach: bool, data: str | None, database: str | None, port: int | None, cloud: str | None) -> None:
+@click.option(
+    "--availability",
+    metavar="EDITION",
+    help="What each cloud offers: current, 2019-06-19 or 2018-11-28; `keyfob services` shows them.",
+)
+def up(
+    detach: bool, data: str | None, database: str | None, port: int | None, cloud: str | None, availability: str | None
+) -> None:
     """Start the server.
 
     \b
@@ -34,7 +41,7 @@ def up(detach: bool, data: str | None, database: str | None, port: int | None, c
       keyfob up --data ./sandbox --port 0
       keyfob up --database postgresql://keyfob@127.0.0.1/keyfob
     """
-    settings = read_settings(data=data, database=database, port=port, cloud=cloud)
+    settings = read_settings(data=data, database=database, port=port, cloud=cloud, availability=availability)
     if running := _running(settings.data):
         raise Failure(
             f"A server with this data folder runs already (process {running['pid']}, port {running['port']})."
@@ -54,7 +61,8 @@ def _detach(settings: Settings) -> None:
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "keyfob", "up", "--data", str(settings.data), "--port", str(settings.port)]
-    command += ["--cloud", settings.cloud] + (["--database", settings.database] if settings.database else [])
+    command += ["--cloud", settings.cloud, "--availability", settings.availability]
+    command += ["--database", settings.database] if settings.database else []
     with settings.log_file.open("ab") as log:
         log_start = log.tell()
         child = subprocess.Popen(

@@ -114,6 +114,13 @@ class Availability:
         cell = self._target(edition, target, cloud)
         return cell.status if cell else Status.UNKNOWN
 
+    def target_refuses(self, edition: str, target: str, cloud: str) -> bool:
+        """Whether no token is issued for a service there, by the rule of `refuses`."""
+        if self.target_status(edition, target, cloud) is not Status.NOT_AVAILABLE:
+            return False
+        newer = self.edition(edition).newer_list
+        return newer is None or target not in newer.targets or cloud == "AzureGermanCloud"
+
     def resource_id(self, edition: str, target: str, cloud: str) -> str | None:
         """The resource string the page gives for a target, or None where it gives none."""
         cell = self._target(edition, target, cloud)
