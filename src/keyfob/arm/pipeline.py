@@ -67,6 +67,8 @@ class Asked:
     cloud: Cloud
     tenant_id: str | None = None
     """Of the subscription it is about, once that is known: a challenge names it."""
+    caller: Caller | None = None
+    """Who asks, where that was authenticated already: a template deployment's principal."""
     attempt: Attempt | None = None
     """What is about to be done, once it is known by whom."""
 
@@ -177,12 +179,16 @@ class ResourceManager:
             asked.tenant_id = subscription.tenant_id
         if isinstance(access, Public):
             return None, subscription
-        caller = await self._guard.authenticate(
-            asked.request.headers.get("authorization"),
-            audiences=frozenset(asked.cloud.audiences["resource_manager"]),
-            tenant_id=subscription.tenant_id if subscription else None,
-            now=self._clock.now(),
-        )
+        caller = asked.caller
+        if caller is None:
+            caller = await self._guard.authenticate(
+                asked.request.headers.get("authorization"),
+                audiences=frozenset(asked.cloud.audiences["resource_manager"]),
+                tenant_id=subscription.tenant_id if subscription else None,
+                now=self._clock.now(),
+            )
+        elif subscription is not None and subscription.tenant_id != caller.tenant_id:
+            raise subscription_not_found(subscription.id)
         if isinstance(access, Action):
             asked.attempt = self._attempt(asked, access, scope, caller)
             await self._guard.authorize(
@@ -297,6 +303,12 @@ class ResourceManager:
             query={name: asked.request.query[name] for name in asked.request.query},
             url=asked.request.url,
         )
+
+    async def ask(self, request: Request, *, caller: Caller, cloud: Cloud) -> Reply:
+        """What a request of this caller, authenticated before, gets: every phase but that one, and no headers of the
+        front. Raises the `Problem` where a client would get a refusal."""
+        await self.engine.operations.settle()
+        return await self._answer(Asked(request, cloud, caller=caller))
 
     async def put(
         self,
