@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from keyfob.directory.applications import find_application
 from keyfob.directory.model import Application, ServicePrincipal, Tenant
+from keyfob.directory.offered import NOT_OFFERED
 from keyfob.directory.principals import find_service_principal, groups_of
 from keyfob.directory.records import APPLICATIONS, GROUPS, MEMBERSHIPS, SERVICE_PRINCIPALS, TENANTS
 from keyfob.directory.resources import Resource, find_resource
@@ -49,14 +50,15 @@ class Memo(Generic[K, V]):
 class Directory:
     """Remembered readings of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, closed: frozenset[tuple[str, str]] = NOT_OFFERED) -> None:
+        """`closed`: what `find_resource` takes."""
         self._tenants: Memo[str, Tenant | None] = Memo(lambda name: get_tenant(store, name))
         self._principals: Memo[tuple[str, str], ServicePrincipal | None] = Memo(
             lambda key: find_service_principal(store, *key)
         )
         self._applications: Memo[str, Application | None] = Memo(lambda app_id: find_application(store, app_id))
         self._groups: Memo[tuple[str, str], frozenset[str]] = Memo(lambda key: groups_of(store, *key))
-        self._resources: Memo[tuple[Tenant, str], Resource] = Memo(lambda key: find_resource(store, *key))
+        self._resources: Memo[tuple[Tenant, str], Resource] = Memo(lambda key: find_resource(store, *key, closed))
         for topic, memos in (
             (TENANTS.topic, (self._tenants, self._resources)),
             (SERVICE_PRINCIPALS.topic, (self._principals, self._resources)),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from keyfob.directory.aadsts import TABLE
 from keyfob.directory.model import ServicePrincipal, Tenant
+from keyfob.directory.offered import NOT_OFFERED
 from keyfob.directory.principals import find_service_principal
 from keyfob.errors import InvalidInput
 from keyfob.store.port import Session
@@ -44,14 +45,18 @@ class UnknownResource(InvalidInput):
     aadsts = 500011
 
 
-async def find_resource(session: Session, tenant: Tenant, resource: str) -> Resource:
-    """Raises `UnknownResource`, its message as Azure writes it."""
+async def find_resource(
+    session: Session, tenant: Tenant, resource: str, closed: frozenset[tuple[str, str]] = NOT_OFFERED
+) -> Resource:
+    """Raises `UnknownResource`, its message as Azure writes it; also for an application that is `closed` in the
+    tenant's cloud: such a cloud has no such service principal."""
     wanted = resource if len(resource) <= _LONGEST and resource.isprintable() else ""
     if wanted.strip("/"):
         principal = await find_service_principal(session, tenant.id, wanted)
         if principal is None and (parts := _FIRST_LABEL.fullmatch(wanted)):
             principal = await find_service_principal(session, tenant.id, f"{parts[1]}*{parts[2]}")
-        if principal is not None and principal.enabled and "*" not in wanted:
+        offered = principal is not None and (tenant.cloud, principal.app_id) not in closed
+        if principal is not None and offered and principal.enabled and "*" not in wanted:
             return Resource(wanted, principal)
     text = TABLE[500011].text.format(resource=resource[:_LONGEST], tenant=tenant.display_name or tenant.id)
     raise UnknownResource(f"AADSTS500011: {text}", target=resource[:_LONGEST])

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from keyfob.clock import Clock
 from keyfob.directory.model import ServicePrincipal, Tenant
+from keyfob.directory.offered import NOT_OFFERED
 from keyfob.directory.principals import app_roles_of, get_principal
 from keyfob.directory.records import APP_ROLE_ASSIGNMENTS, APPLICATIONS, MEMBERSHIPS, SERVICE_PRINCIPALS, TENANTS
 from keyfob.directory.resources import find_resource
@@ -57,7 +58,17 @@ class HostToken:
 class TokenEndpoint:
     """What every host's dialect calls."""
 
-    def __init__(self, *, store: Store, attachments: Attachments, tokens: Tokens, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        attachments: Attachments,
+        tokens: Tokens,
+        clock: Clock,
+        closed: frozenset[tuple[str, str]] = NOT_OFFERED,
+    ) -> None:
+        """`closed`: what `find_resource` takes."""
+        self._closed = closed
         self._store = store
         self._attachments = attachments
         self._tokens = tokens
@@ -94,7 +105,7 @@ class TokenEndpoint:
         tenant = await get_tenant(self._store, identity.tenant_id)
         if tenant is None:
             raise IdentityNotFound
-        wanted = await find_resource(self._store, tenant, resource)
+        wanted = await find_resource(self._store, tenant, resource, self._closed)
         roles = await app_roles_of(self._store, tenant.id, identity.principal_id, wanted.principal.app_id)
         place = (host_id.key, identity.principal_id, resource)
         kept = self._remembered.get(place)
