@@ -23,10 +23,12 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.availability import load_availability
 from keyfob.clouds.hostnames import patterns
 from keyfob.clouds.table import load_clouds
+from keyfob.directory.cache import Directory
 from keyfob.directory.endpoint import TokenEndpoint as TokenService
 from keyfob.directory.fetcher import HttpKeyFetcher
 from keyfob.directory.first_party import load_first_party
 from keyfob.directory.keys import KeyRing
+from keyfob.directory.offered import not_offered
 from keyfob.directory.records import TENANTS
 from keyfob.directory.seal import Seal
 from keyfob.directory.tokens import Tokens
@@ -126,6 +128,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
     trust = folder.trust(settings, (*patterns(clouds), "localhost", "127.0.0.1"), clock.now())
     store = await open_store(settings)
     try:
+        closed = not_offered(availability, settings.availability, clouds, first_party)
         seal = Seal(master_key)
         keys = KeyRing(store=store, seal=seal, clock=clock)
         await keys.load()
@@ -135,7 +138,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         attachments = Attachments(store=store, resources=resources)
         metadata = InstanceMetadata(
             store=store,
-            tokens=TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock),
+            tokens=TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock, closed=closed),
             signer=attested_signer(trust.authority, clock),
             clouds=clouds,
             clock=clock,
@@ -184,6 +187,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             seal=seal,
             clock=clock,
             ids=ids,
+            directory=Directory(store, closed),
             fetcher=HttpKeyFetcher(clock=clock, trusted=[trust.certificate]),
         )
         front_door = FrontDoor(
