@@ -44,7 +44,13 @@ from keyfob.resource_id import ResourceId
 from keyfob.servers.http import HttpServer, Listening
 from keyfob.servers.proxy import listen_proxy
 from keyfob.servers.tls import server_context
+from keyfob.services.data_lake import data_lake
+from keyfob.services.event_hubs import event_hubs
 from keyfob.services.key_vault import key_vault
+from keyfob.services.network import network
+from keyfob.services.service_bus import service_bus
+from keyfob.services.sql import sql
+from keyfob.services.storage import storage
 from keyfob.settings import Settings
 from keyfob.store.migrations import migrations_of
 from keyfob.store.port import Store
@@ -154,6 +160,12 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             managed_identity_provider(store=store, ids=ids, resources=resources),
             vault.provider,
             authorization_provider(store=store, guard=guard),
+            network(),
+            storage(store=store, master_key=master_key),
+            data_lake(store=store),
+            sql(store=store),
+            event_hubs(store=store, master_key=master_key),
+            service_bus(store=store, master_key=master_key),
         )
         namespaces = tuple(provider.namespace for provider in azure)
         local = LocalApi(

@@ -1,0 +1,21 @@
+"""Names and versions of `Microsoft.EventHub`."""
+
+TYPE = "Microsoft.EventHub/namespaces"
+SHARING_A_NAME = (TYPE, "Microsoft.ServiceBus/namespaces", "Microsoft.Relay/namespaces")
+"""They share one DNS zone, so a name that one of them has is taken for all."""
+NAME = r"(?=.{6,50}$)[A-Za-z](?:-?[A-Za-z0-9])+"
+API_VERSIONS = (
+    "2014-09-01",
+    "2015-08-01",
+    "2017-04-01",
+    "2018-01-01-preview",
+    "2021-01-01-preview",
+    "2021-06-01-preview",
+    "2021-11-01",
+    "2022-01-01-preview",
+    "2022-10-01-preview",
+    "2023-01-01-preview",
+    "2024-01-01",
+    "2024-05-01-preview",
+    "2025-05-01-preview",
+)
