@@ -36,10 +36,18 @@ class Standing:
 
 
 class Hierarchy(Protocol):
-    """What lies between subscriptions and the root."""
+    """What lies between subscriptions and the root. It answers from memory: `fresh` says whether that is up to date,
+    `refresh` makes it so, and `watch` names who is to be told whenever it no longer is."""
 
-    def above(self, scope: ResourceId) -> Sequence[str]:
-        """Keys of the management groups that hold this scope, nearest first."""
+    @property
+    def fresh(self) -> bool: ...
+
+    async def refresh(self) -> None: ...
+
+    def watch(self, changed: Callable[[], None]) -> None: ...
+
+    def above(self, scope: ResourceId, tenant_id: str) -> Sequence[str]:
+        """Keys of the tenant's management groups that hold this scope, nearest first."""
         ...
 
     def tenant_of(self, scope: ResourceId) -> str | None:
@@ -50,7 +58,15 @@ class Hierarchy(Protocol):
 class NoHierarchy:
     """Subscriptions stand directly below the root, and whose they are is checked where tokens are."""
 
-    def above(self, scope: ResourceId) -> Sequence[str]:
+    fresh = True
+
+    async def refresh(self) -> None:
+        return None
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        return None
+
+    def above(self, scope: ResourceId, tenant_id: str) -> Sequence[str]:
         return ()
 
     def tenant_of(self, scope: ResourceId) -> str | None:
@@ -71,6 +87,7 @@ class Memory:
         self._marks: dict[_Mark, int] = {}
         self.version = 0
         self._people_version = 0
+        hierarchy.watch(self.forget)
         for topic in (ROLE_ASSIGNMENTS.topic, DENY_ASSIGNMENTS.topic, ROLE_DEFINITIONS.topic):
             self._mark(topic, EVERYTHING)
             store.watch(topic, self._marker(topic))
@@ -94,7 +111,7 @@ class Memory:
         self._decisions.clear()
 
     def forget(self) -> None:
-        """Call it when the hierarchy above subscriptions has changed."""
+        """The hierarchy above subscriptions has changed."""
         self.version += 1
         self._decisions.clear()
 
@@ -102,10 +119,12 @@ class Memory:
 
     @property
     def fresh(self) -> bool:
-        return not self._marks
+        return not self._marks and self._hierarchy.fresh
 
     async def refresh(self) -> None:
         """Returns with everything read that was committed on this node before the call."""
+        if not self._hierarchy.fresh:
+            await self._hierarchy.refresh()
         while self._marks:
             async with self._reading:
                 marks = dict(self._marks)
@@ -196,8 +215,8 @@ class Memory:
             found = self._indexes[tenant_id] = Index(tenant_id, self._roles)
         return found
 
-    def above(self, scope: ResourceId) -> Sequence[str]:
-        return self._hierarchy.above(scope)
+    def above(self, scope: ResourceId, tenant_id: str) -> Sequence[str]:
+        return self._hierarchy.above(scope, tenant_id)
 
     def decide_now(self, tenant_id: str, principal_id: str, action: Action, scope: ResourceId) -> Decision | None:
         """From memory alone. None: something must be read first (`refresh`, `standing`)."""
@@ -205,7 +224,7 @@ class Memory:
         decision = self._decisions.get(key)
         if decision is not None:
             return decision
-        if self._marks:
+        if not self.fresh:
             return None
         standing = self._standings.get((tenant_id, principal_id))
         if standing is None:
@@ -220,4 +239,4 @@ class Memory:
         owner = self._hierarchy.tenant_of(scope)
         if owner is not None and owner != tenant_id:
             return Denied(f"the scope belongs to tenant {owner}, the caller to tenant {tenant_id}")
-        return self.index(tenant_id).decide(standing.person, action, scope, self._hierarchy.above(scope))
+        return self.index(tenant_id).decide(standing.person, action, scope, self._hierarchy.above(scope, tenant_id))

@@ -84,7 +84,8 @@ class Subscriptions:
         standing = await memory.standing(caller.tenant_id, caller.principal_id)
         if standing.refusal:
             return False
-        above = set(memory.above(scope))
+        await memory.refresh()
+        above = set(memory.above(scope, caller.tenant_id))
         for holder in (caller.principal_id, *standing.person.groups):
             for assignment in await assignments_of(self._store, caller.tenant_id, holder):
                 given = ResourceId.parse(assignment.scope)

@@ -263,7 +263,15 @@ async def test_assignments_are_one_tenants_own(guard: Guard, store: Store, boss:
 class Owned:
     """Every scope is the other tenant's."""
 
-    def above(self, scope: ResourceId) -> Sequence[str]:
+    fresh = True
+
+    async def refresh(self) -> None:
+        return None
+
+    def watch(self, changed: object) -> None:
+        return None
+
+    def above(self, scope: ResourceId, tenant_id: str) -> Sequence[str]:
         return ()
 
     def tenant_of(self, scope: ResourceId) -> str | None:

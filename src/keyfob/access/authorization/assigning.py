@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyfob.access.assignments import (
@@ -83,7 +84,7 @@ class Assigning:
                 f"The specified role definition with ID '{asked.role_id}' does not exist.",
                 code="RoleDefinitionDoesNotExist",
             )
-        if not assignable(role, scope):
+        if not assignable(role, scope, self._guard.memory.above(scope, tenant_id)):
             raise InvalidInput(
                 f"The role assignment scope '{scope}' is not assignable to role definition '{role.id}'.",
                 code="RoleAssignmentScopeNotAssignableToRoleDefinition",
@@ -138,7 +139,7 @@ class Assigning:
             if found.role_id in _ADMINISTRATORS and scope.namespace is None and scope.resource_group is None:
                 others = [
                     other
-                    for key in scopes_of(scope, self._guard.memory.above(scope))
+                    for key in scopes_of(scope, self._guard.memory.above(scope, tenant_id))
                     for other in await assignments_at(tx, tenant_id, key)
                     if other.role_id in _ADMINISTRATORS and other.id != found.id
                 ]
@@ -150,7 +151,8 @@ class Assigning:
 
     async def listed(self, tenant_id: str, scope: ResourceId, wanted: Filter) -> list[RoleAssignment]:
         """At, above and below the scope; with `atScope()` not below."""
-        above = set(scopes_of(scope, self._guard.memory.above(scope)))
+        await self._guard.memory.refresh()
+        above = set(scopes_of(scope, self._guard.memory.above(scope, tenant_id)))
         who = await self._principals(tenant_id, wanted)
         if who is not None:
             found = [a for one in sorted(who) for a in await assignments_of(self._store, tenant_id, one)]
@@ -184,7 +186,7 @@ class Assigning:
         raise NotFound(f"The deny assignment '{name}' is not found.", code="DenyAssignmentNotFound")
 
     async def listed_denials(self, tenant_id: str, scope: ResourceId, wanted: Filter) -> list[DenyAssignment]:
-        above = set(scopes_of(scope, self._guard.memory.above(scope)))
+        above = set(scopes_of(scope, self._guard.memory.above(scope, tenant_id)))
         who = await self._principals(tenant_id, wanted)
         named, exported = wanted.get("denyassignmentname"), wanted.get("gdprexportprincipalid")
         return [
@@ -197,8 +199,10 @@ class Assigning:
         ]
 
 
-def assignable(role: RoleDefinition, scope: ResourceId) -> bool:
-    return any(ResourceId.parse(place).contains(scope) for place in role.assignable_scopes)
+def assignable(role: RoleDefinition, scope: ResourceId, above: Sequence[str] = ()) -> bool:
+    """`above`: the management groups that hold the scope."""
+    places = [ResourceId.parse(place) for place in role.assignable_scopes]
+    return any(place.contains(scope) or place.key in above for place in places)
 
 
 def checked_name(name: str) -> None:

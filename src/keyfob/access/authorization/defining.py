@@ -34,11 +34,12 @@ class Defining:
         else:
             found = list(self._guard.roles.all(tenant_id))
         below = "atscopeandbelow" in wanted
+        above = self._guard.memory.above(scope, tenant_id)
         chosen = [
             role
             for role in found
             if (not kind or kind == ("customrole" if role.custom else "builtinrole"))
-            and (assignable(role, scope) or (below and _within(role, scope)))
+            and (assignable(role, scope, above) or (below and _within(role, scope)))
         ]
         return sorted(chosen, key=lambda role: role.name.lower())
 
@@ -132,7 +133,7 @@ class Defining:
         if standing.refusal:
             return []
         index = self._guard.memory.index(caller.tenant_id)
-        grants = index.grants_of(standing.person, scope, self._guard.memory.above(scope))
+        grants = index.grants_of(standing.person, scope, self._guard.memory.above(scope, caller.tenant_id))
         roles = [index.role(role_id) for role_id in dict.fromkeys(grant.role_id for grant in grants)]
         return [permission for role in roles if role for permission in role.permissions]
 

@@ -1,0 +1,1 @@
+"""What a platform engineer expects beside resources: locks, tags, features, management groups, the activity log."""
