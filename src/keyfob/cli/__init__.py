@@ -23,6 +23,7 @@ COMMANDS = {
     "rest": "keyfob.cli.rest:rest",
     "tenant": "keyfob.cli.tenants:tenant",
     "clouds": "keyfob.cli.clouds:clouds",
+    "services": "keyfob.cli.services:services",
     "ca": "keyfob.cli.clouds:ca",
     "demo": "keyfob.cli.demo:demo",
 }
