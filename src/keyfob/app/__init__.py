@@ -43,6 +43,7 @@ async def _work(
     try:
         await app.start()
         facts = {"pid": os.getpid(), "address": settings.address, "port": app.port, "version": __version__}
+        facts["proxy"] = app.hosts.proxy
         announce(facts, file=settings.server_file)
         announce(facts, fd=ready_fd)
         settle()
