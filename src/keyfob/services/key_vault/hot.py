@@ -8,6 +8,7 @@ the slow way: refusals, challenges, vaults with access policies, disabled secret
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,7 +20,7 @@ from keyfob.declare import Allowed
 from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault.locate import Known, Locator
-from keyfob.services.key_vault.model import bundle
+from keyfob.services.key_vault.model import SecretVersion, bundle
 from keyfob.services.key_vault.policies import GET, uses_roles
 from keyfob.services.key_vault.records import key_of
 from keyfob.services.key_vault.remembered import Remembered
@@ -30,7 +31,22 @@ from keyfob.wire.http import Fields, Request, parse_target
 _TARGETS = 4_000
 """Parsed targets remembered at most."""
 _LONGEST = 2_048
+_VALUE = b'{"value":'
+"""What every body begins with."""
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Place:
+    """One target in one vault: what is authorised and where the secret is remembered; and, for the version that was
+    read last, how it is opened and what follows its value in the body."""
+
+    scope: ResourceId
+    key: str
+    vault: Known | None = None
+    version: SecretVersion | None = None
+    open: Callable[[], str] | None = None
+    tail: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,7 @@ class _Asked:
     name: str
     version: str
     api_version: str
-    scopes: dict[str, ResourceId] = field(default_factory=dict)
+    places: dict[str, _Place] = field(default_factory=dict)
     """By vault: the same path is asked of several vaults."""
 
 
@@ -93,12 +109,10 @@ class HotSecrets:
 
     def _answer(self, vault: Known, asked: _Asked, authorization: bytes, client_id: bytes | None) -> bytes | None:
         target = vault.target
-        scope = asked.scopes.get(target.resource_id.key)
-        if scope is None:
-            if len(asked.scopes) >= 32:
-                asked.scopes.clear()
-            scope = asked.scopes[target.resource_id.key] = target.resource_id.child("secrets", asked.name)
-        version = self._remembered.get(key_of(target.resource_id, asked.name), asked.version)
+        place = asked.places.get(target.resource_id.key)
+        if place is None:
+            place = _place(asked, target.resource_id)
+        version = self._remembered.get(place.key, asked.version)
         if version is None or not version.enabled:
             return None
         now = self._clock.now()
@@ -107,16 +121,28 @@ class HotSecrets:
         )
         if caller is None:
             return None
-        decision = self._guard.memory.decide_now(caller.tenant_id, caller.principal_id, GET, scope)
+        decision = self._guard.memory.decide_now(caller.tenant_id, caller.principal_id, GET, place.scope)
         if not isinstance(decision, Allowed):
             return None  # the slow way decides, logs and words it
-        value = self._secrets.open(target.resource_id, version)
+        if place.open is None or place.version is not version or place.vault is not vault:
+            self._prepare(place, vault, version, asked.api_version)
+        value = place.open()  # type: ignore[misc]
         request_id = self._ids.guid()
-        self._guard.log.add(now, request_id, caller, GET, scope, decision, "key_vault")
-        body = _encode(
-            bundle(version, base=vault.base, recovery=vault.recovery, api_version=asked.api_version, value=value)
-        )
-        return _reply(vault.head, request_id, client_id, body)
+        self._guard.log.add(now, request_id, caller, GET, place.scope, decision, "key_vault")
+        return _reply(vault.head, request_id, client_id, _VALUE + _encode(value) + place.tail)
+
+    def _prepare(self, place: _Place, vault: Known, version: SecretVersion, api_version: str) -> None:
+        whole = _encode(bundle(version, base=vault.base, recovery=vault.recovery, api_version=api_version, value=""))
+        place.vault, place.version = vault, version
+        place.open = self._secrets.opener(vault.target.resource_id, version)
+        place.tail = whole.removeprefix(_VALUE + b'""')
+
+
+def _place(asked: _Asked, vault: ResourceId) -> _Place:
+    if len(asked.places) >= 32:
+        asked.places.clear()
+    made = asked.places[vault.key] = _Place(vault.child("secrets", asked.name), key_of(vault, asked.name))
+    return made
 
 
 def _parse(target: bytes) -> _Asked | None:

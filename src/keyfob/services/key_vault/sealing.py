@@ -7,6 +7,8 @@ neither a copied row nor a swapped one opens as something else.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -39,7 +41,11 @@ class Sealing:
 
     def open(self, sealed: bytes, *, vault: str, name: str, version: str) -> bytes:
         """Raises `CannotOpen`."""
-        return self._open(self._cipher("vault/" + vault), sealed, _about(vault, name, version))
+        return self.opener(sealed, vault=vault, name=name, version=version)()
+
+    def opener(self, sealed: bytes, *, vault: str, name: str, version: str) -> Callable[[], bytes]:
+        """What opens it again and again; each time it decrypts, and raises `CannotOpen`."""
+        return partial(self._open, self._cipher("vault/" + vault), sealed, _about(vault, name, version))
 
     def close_backup(self, plain: bytes, *, cloud: str, subscription: str) -> bytes:
         nonce = os.urandom(_NONCE)

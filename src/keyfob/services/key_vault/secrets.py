@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -75,10 +75,14 @@ class Secrets:
 
     def open(self, vault: ResourceId, version: SecretVersion) -> str:
         """The value. Raises `Forbidden` when the version is disabled."""
+        return self.opener(vault, version)()
+
+    def opener(self, vault: ResourceId, version: SecretVersion) -> Callable[[], str]:
+        """What opens the value again and again. Raises `Forbidden` when the version is disabled."""
         if not version.enabled:
             raise Forbidden("Operation get is not allowed on a disabled secret.", info={"inner": "SecretDisabled"})
-        plain = self._sealing.open(version.sealed, vault=vault.key, name=version.name, version=version.version)
-        return plain.decode("utf-8", "surrogatepass")
+        plain = self._sealing.opener(version.sealed, vault=vault.key, name=version.name, version=version.version)
+        return lambda: plain().decode("utf-8", "surrogatepass")
 
     async def list(self, session: Session, vault: Vault, *, after: str, most: int) -> Page:
         rows = await SECRETS.list(session, prefix=within(vault.id), after=_key(vault, after), limit=most + 1)
