@@ -27,8 +27,8 @@ tables counts; `current` does when nothing is said.
 - –: an identity of that kind is refused (400 `IdentityTypeNotSupported`), a token for that service too
   (`invalid_resource`, AADSTS500011).
 - Listed: the table of the edition says no, but a later list of Microsoft's names the service without saying where;
-  taken.
-- not said: the edition does not speak of it; taken if the cloud has such a service.
+  taken where the cloud has that service at all.
+- not said: the edition does not speak of it; taken where the cloud has that service at all.
 
 Children follow their host (deployment slots, instances of scale sets). A request that names no identity is never
 refused by these tables, and one that a host has already keeps working when the edition changes.
@@ -175,8 +175,8 @@ def _rows(edition: Mapping[str, Any], clouds: Sequence[str], paint: bool, tick: 
     for row in edition["targets"]:
         cells = []
         for cloud in clouds:
-            ids = " ".join(f"{tick}{id}{tick}" for id in row["clouds"][cloud]["resourceIds"])
-            cells.append(f"{_words(row['clouds'][cloud]['status'], paint)} {ids}".strip())
+            ids = [f"{tick}{id}{tick}" for id in row["clouds"][cloud]["resourceIds"]]
+            cells.append((" " if tick else "\n").join([_words(row["clouds"][cloud]["status"], paint), *ids]))
         targets.append([row["service"], *cells])
     return hosts, targets
 
