@@ -289,3 +289,15 @@ async def test_listing_a_prefix_uses_the_index(store: Store) -> None:
     assert "SEARCH records USING" in plan[0][3]
     assert "kind=? AND key>? AND key<?" in plan[0][3]
     assert len(plan) == 1  # no sorting afterwards
+
+
+async def test_what_is_found_can_be_taken_in_parts(both_stores: Store, fruits: Records[Fruit]) -> None:
+    async with both_stores.transaction() as tx:
+        for name in ("a/1", "a/2", "a/3", "a0", "b/1"):
+            await fruits.put(tx, name, Fruit(name, ("green",)))
+        await fruits.put(tx, "a/4", Fruit("a/4", ("red",)))
+    assert keys(await fruits.find(both_stores, "colour", "green", prefix="a/")) == ["a/1", "a/2", "a/3"]
+    assert keys(await fruits.find(both_stores, "colour", "green", prefix="a/", after="a/1")) == ["a/2", "a/3"]
+    assert keys(await fruits.find(both_stores, "colour", "green", after="a/1", limit=2)) == ["a/2", "a/3"]
+    assert keys(await fruits.find(both_stores, "colour", "green", prefix="b/", after="a/2")) == ["b/1"]
+    assert keys(await fruits.find(both_stores, "colour", "red", prefix="a/", limit=9)) == ["a/4"]

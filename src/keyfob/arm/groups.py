@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from keyfob.access.guard import Guard
 from keyfob.arm.body import checked_group_name, checked_tags, parse_envelope, parse_object
 from keyfob.arm.engine import Engine
-from keyfob.arm.listing import page
+from keyfob.arm.listing import page_of
 from keyfob.arm.model import DELETING, Resource, ResourceGroup
 from keyfob.arm.present import present_generic, present_group
 from keyfob.arm.resources import GROUPS, RESOURCES, get_subscription, group_not_found
@@ -23,6 +23,7 @@ from keyfob.errors import Conflict, InvalidInput
 from keyfob.identities.filters import holds, parse_filter
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
+from keyfob.store.records import Stored
 from keyfob.wire.http import Reply
 
 _TYPE = "Microsoft.Resources/subscriptions/resourceGroups"
@@ -75,8 +76,11 @@ class Groups:
             return present_group(row)
 
         prefix = ResourceId.subscription(call.parameters["subscription"]).key + "/"
-        rows = await GROUPS.list(self._store, prefix=prefix)
-        return Reply.json(await page(call.request, [(row.key, row.value) for row in rows], keep=keep, show=show))
+
+        async def rows(after: str, limit: int) -> Sequence[Stored[ResourceGroup]]:
+            return await GROUPS.list(self._store, prefix=prefix, after=after, limit=limit)
+
+        return Reply.json(await page_of(call.request, rows, keep=keep, show=show))
 
     async def get(self, call: Call) -> Reply:
         row = await GROUPS.get(self._store, call.scope.key)
@@ -175,8 +179,15 @@ class Groups:
         async def show(row: Resource) -> dict[str, Any]:
             return present_generic(row, expand)
 
-        rows = await RESOURCES.list(self._store, prefix=scope.key + "/")
-        return Reply.json(await page(call.request, [(row.key, row.value) for row in rows], keep=keep, show=show))
+        kinds = [part[2].lower() for part in wanted if part[:2] == ("resourceType", "eq")]
+        prefix = f"{scope.key}/"
+
+        async def rows(after: str, limit: int) -> Sequence[Stored[Resource]]:
+            if kinds:
+                return await RESOURCES.find(self._store, "type", kinds[0], prefix=prefix, after=after, limit=limit)
+            return await RESOURCES.list(self._store, prefix=prefix, after=after, limit=limit)
+
+        return Reply.json(await page_of(call.request, rows, keep=keep, show=show))
 
 
 def _fits(wanted: list[tuple[str, str, str]], facts: Mapping[str, str], tags: Mapping[str, str]) -> bool:

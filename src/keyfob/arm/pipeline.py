@@ -19,7 +19,7 @@ from keyfob.arm.checks import Attempt, Bystanders
 from keyfob.arm.dialect import Quota, notice_headers, problem_reply, request_headers
 from keyfob.arm.engine import Engine, Order, Outcome, canonical, placed
 from keyfob.arm.groups import Groups
-from keyfob.arm.listing import page
+from keyfob.arm.listing import page_of
 from keyfob.arm.model import Resource, Subscription
 from keyfob.arm.paths import Word, obvious_scope, parse_path
 from keyfob.arm.present import present
@@ -53,6 +53,7 @@ from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound, Problem
 from keyfob.identities.availability import Rules
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
+from keyfob.store.records import Stored
 from keyfob.wire.http import Reply, Request
 
 _log = logging.getLogger(__name__)
@@ -422,9 +423,12 @@ class ResourceManager:
         async def show(row: Resource) -> dict[str, Any]:
             return await present(self._store, row, kind, version, expand)
 
-        rows = await RESOURCES.find(self._store, "type", kind.name.lower())
-        inside = [(row.key, row.value) for row in rows if parent.contains(ResourceId.parse(row.value.id))]
-        return Reply.json(await page(asked.request, inside, keep=keep, show=show))
+        prefix = f"{parent.key}/" if parent.segments else ""
+
+        async def rows(after: str, limit: int) -> Sequence[Stored[Resource]]:
+            return await RESOURCES.find(self._store, "type", kind.name.lower(), prefix=prefix, after=after, limit=limit)
+
+        return Reply.json(await page_of(asked.request, rows, keep=keep, show=show))
 
     async def _act(self, asked: Asked, word: Word) -> Reply:
         id = word.parent

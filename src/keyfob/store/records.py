@@ -7,6 +7,7 @@ every field of such a Struct has a default.
 from __future__ import annotations
 
 import builtins
+import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from keyfob.store.port import Row, Session, Transaction
 
 T = TypeVar("T")
 _LONGEST = 2048
-"""Bytes of a key or an index value: PostgreSQL's index entries end at 2,704."""
+"""Bytes of a key or an index value."""
+_LONGEST_AS_IS = 512
+"""Bytes of an index value that stands in the index itself; of longer ones their hash does: PostgreSQL's index entries,
+of which the key is a part, end at 2,704."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +68,30 @@ class Records(Generic[T]):
         self, session: Session, *, prefix: str = "", after: str = "", limit: int | None = None
     ) -> builtins.list[Stored[T]]:
         """Those whose key begins with `prefix` and comes after `after`, in the order of their keys."""
-        sql = "SELECT key, etag, value FROM records WHERE kind = ?"
-        arguments: list[str | int] = [self.kind]
-        if prefix and prefix > after:  # Python orders text by code points, which is the order of its UTF-8 bytes
-            sql += " AND key >= ?"
-            arguments.append(_checked(prefix))
-        elif after:
-            sql += " AND key > ?"
-            arguments.append(_checked(after))
-        end = end_of(prefix)
-        if end is not None:
-            sql += " AND key < ?"
-            arguments.append(end)
-        sql += " ORDER BY key"
-        if limit is not None:
-            sql += " LIMIT ?"
-            arguments.append(limit)
-        return [self._stored(row) for row in await session.fetch(sql, *arguments)]
+        where, arguments = _range("key", prefix, after, limit)
+        sql = f"SELECT key, etag, value FROM records WHERE kind = ?{where}"
+        return [self._stored(row) for row in await session.fetch(sql, self.kind, *arguments)]
 
-    async def find(self, session: Session, index: str, value: str) -> builtins.list[Stored[T]]:
-        """Those that the index function gave `value` under the name `index`, in the order of their keys."""
+    async def find(
+        self,
+        session: Session,
+        index: str,
+        value: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> builtins.list[Stored[T]]:
+        """Those that the index function gave `value` under the name `index`, in the order of their keys; `prefix`,
+        `after` and `limit` as in `list`."""
+        where, arguments = _range("i.key", prefix, after, limit)
         rows = await session.fetch(
             "SELECT r.key, r.etag, r.value FROM record_index i JOIN records r ON r.kind = i.kind AND r.key = i.key "
-            "WHERE i.kind = ? AND i.name = ? AND i.value = ? ORDER BY r.key",
+            f"WHERE i.kind = ? AND i.name = ? AND i.value = ?{where}",
             self.kind,
             index,
-            _checked(value, "index value"),
+            _indexed(value),
+            *arguments,
         )
         return [self._stored(row) for row in rows]
 
@@ -162,7 +164,7 @@ class Records(Generic[T]):
     def _entries(self, value: T) -> Iterator[tuple[str, str]]:
         for name, found in (self._index(value) if self._index is not None else {}).items():
             for one in (found,) if isinstance(found, str) else dict.fromkeys(found):
-                yield name, _checked(one, "index value")
+                yield name, _indexed(one)
 
     def _stored(self, row: Row) -> Stored[T]:
         key, etag, value = row
@@ -173,6 +175,27 @@ class Records(Generic[T]):
 
     def _mismatch(self, key: str) -> PreconditionFailed:
         return PreconditionFailed(f"{self.kind} {key} has changed meanwhile, or is gone", target=key)
+
+
+def _range(column: str, prefix: str, after: str, limit: int | None) -> tuple[str, builtins.list[str | int]]:
+    """The rest of a WHERE with its order, and the arguments. Python orders text by code points, which is the order of
+    its UTF-8 bytes."""
+    sql, arguments = "", list[str | int]()
+    if prefix and prefix > after:
+        sql += f" AND {column} >= ?"
+        arguments.append(_checked(prefix))
+    elif after:
+        sql += f" AND {column} > ?"
+        arguments.append(_checked(after))
+    end = end_of(prefix)
+    if end is not None:
+        sql += f" AND {column} < ?"
+        arguments.append(end)
+    sql += f" ORDER BY {column}"
+    if limit is not None:
+        sql += " LIMIT ?"
+        arguments.append(limit)
+    return sql, arguments
 
 
 def end_of(prefix: str) -> str | None:
@@ -187,6 +210,11 @@ def end_of(prefix: str) -> str | None:
 
 def _new_etag() -> str:
     return secrets.token_hex(8)
+
+
+def _indexed(value: str) -> str:
+    encoded = _checked(value, "index value").encode()
+    return value if len(encoded) <= _LONGEST_AS_IS else f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 
 
 def _checked(text: str, what: str = "key") -> str:

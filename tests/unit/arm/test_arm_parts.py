@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from keyfob.declare import Level, Provider, ResourceType
 from keyfob.errors import InvalidInput, NotFound, Problem
 from keyfob.identities.filters import predicate
 from keyfob.resource_id import ResourceId
+from keyfob.wire.http import Fields, Request, parse_target
 
 GROUP = "/subscriptions/s/resourceGroups/g"
 VM = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/vm"
@@ -304,3 +306,54 @@ async def test_no_request_is_our_fault(manager: Any, method: str, path: str, que
     answer = await manager.send(method, path.replace("?", "") + (query or "?"), body)
     assert answer.status < 500
     assert answer.status < 400 or method == "HEAD" or set(answer.json["error"]) >= {"code", "message"}
+
+
+async def test_a_page_looks_at_few_rows_however_many_there_are():
+    from keyfob.arm.listing import PAGE, SCANNED, page_of
+    from keyfob.store.records import Stored
+
+    looked: list[int] = []
+
+    async def rows(after: str, limit: int) -> list[Stored[int]]:
+        first = int(after or 0) + 1
+        found = [Stored(number, f"{number:06}", "e") for number in range(first, min(100_000, first + limit))]
+        looked.append(len(found))
+        return found
+
+    async def show(row: int) -> dict[str, int]:
+        return {"n": row}
+
+    async def all_of(query: str, wanted: Callable[[int], bool]) -> tuple[list[int], int]:
+        """Follows nextLink to the end: what was seen, in how many pages."""
+        seen: list[int] = []
+        pages = 0
+        while True:
+            asked = Request("GET", "/r", parse_target(f"/r?{query}")[2], Fields(), host="h")
+
+            async def keep(row: int) -> bool:
+                return wanted(row)
+
+            found = await page_of(asked, rows, keep=keep, show=show)
+            seen += [one["n"] for one in found["value"]]
+            pages += 1
+            if "nextLink" not in found:
+                return seen, pages
+            query = found["nextLink"].partition("?")[2]
+
+    seen, pages = await all_of("", lambda n: True)
+    assert seen == list(range(1, 100_000))
+    assert pages == 100
+    looked.clear()
+    seen, pages = await all_of("", lambda n: n in (3, 99_999))
+    assert seen == [3, 99_999]
+    assert pages <= 100_000 // SCANNED + 1
+    assert max(looked) <= PAGE + 1
+    looked.clear()
+    asked = Request("GET", "/r", parse_target("/r?$top=2")[2], Fields(), host="h")
+
+    async def every(row: int) -> bool:
+        return True
+
+    first = await page_of(asked, rows, keep=every, show=show)
+    assert first["value"] == [{"n": 1}, {"n": 2}]
+    assert sum(looked) == 3
