@@ -18,4 +18,5 @@ API_VERSIONS = (
     "2024-01-01",
     "2024-05-01-preview",
     "2025-05-01-preview",
+    "2026-07-01-preview",  # azure-cli 2.91
 )

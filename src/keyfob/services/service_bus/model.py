@@ -16,5 +16,6 @@ API_VERSIONS = (
     "2022-10-01-preview",
     "2024-01-01",
     "2025-05-01-preview",
+    "2026-01-01",  # azure-cli 2.91
 )
 FOREVER = "P10675199DT2H48M5.4775807S"

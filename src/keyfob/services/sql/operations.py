@@ -84,6 +84,7 @@ async def with_server(change: Change, properties: Mapping[str, Any]) -> None:
                 "databaseId": str(uuid5(NAMESPACE_URL, change.id.key)),
                 "status": "Online",
                 "creationDate": iso(change.now),
+                "maxSizeBytes": 32212254720,  # azure-cli's table divides it
             },
             location=str(change.body.get("location", "")),
             kind="v12.0,system",
