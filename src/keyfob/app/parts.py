@@ -17,6 +17,10 @@ from keyfob.app.front_door import FrontDoor, first_of
 from keyfob.app.hosts import Hosts
 from keyfob.app.local_api import LocalApi
 from keyfob.app.signing import attested_signer
+from keyfob.arm.extras import Extras
+from keyfob.arm.extras.activity import ActivityLog
+from keyfob.arm.extras.hierarchy import Hierarchy
+from keyfob.arm.kept import kept_namespaces
 from keyfob.arm.pipeline import ResourceManager
 from keyfob.arm.resources import Resources
 from keyfob.clock import Clock, Ids
@@ -73,6 +77,7 @@ class App:
     hosts: Hosts
     control: SandboxControl
     door: Doorway
+    activity: ActivityLog
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     port: int = 0
 
@@ -92,6 +97,7 @@ class App:
         self.tasks = [
             asyncio.create_task(self.resource_manager.engine.operations.run(), name="operations"),
             asyncio.create_task(self.guard.log.run(), name="decision log"),
+            asyncio.create_task(self.activity.run(), name="activity log"),
         ]
 
     async def stop(self) -> None:
@@ -104,6 +110,7 @@ class App:
                 await task
         with contextlib.suppress(Problem):
             await self.guard.log.flush()
+            await self.activity.flush()
         await self.store.close()
 
 
@@ -139,7 +146,9 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         keys = KeyRing(store=store, seal=seal, clock=clock)
         await keys.load()
         tokens = Tokens(keys=keys, clouds=clouds, clock=clock, ids=ids)
-        guard = Guard(store=store, tokens=tokens, clock=clock, ids=ids, decisions=settings.decisions)
+        guard = Guard(
+            store=store, tokens=tokens, clock=clock, ids=ids, decisions=settings.decisions, hierarchy=Hierarchy(store)
+        )
         resources = Resources()
         attachments = Attachments(store=store, resources=resources)
         metadata = InstanceMetadata(
@@ -176,6 +185,9 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
         )
+        extras = Extras(
+            store=store, guard=guard, clock=clock, ids=ids, namespaces=(*namespaces, *kept_namespaces().values())
+        )
         resource_manager = ResourceManager(
             store=store,
             guard=guard,
@@ -185,7 +197,9 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 local.provider(),
                 decisions_provider(guard=guard),
                 endpoints_provider(open_endpoint),
+                *extras.providers,
             ),
+            bystanders=extras.bystanders,
             clock=clock,
             ids=ids,
             operation_seconds=settings.operation_seconds,
@@ -240,7 +254,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         await store.close()
         raise
     control = SandboxControl(path=settings.control_socket, open_host=hosts.open_sandbox)
-    return App(settings, store, guard, resource_manager, front_door, server, hosts, control, door)
+    return App(settings, store, guard, resource_manager, front_door, server, hosts, control, door, extras.activity)
 
 
 async def open_store(settings: Settings) -> Store:

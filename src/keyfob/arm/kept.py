@@ -129,6 +129,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
     "Microsoft.ContainerInstance": ("containerGroupProfiles", "ngroups"),
     "Microsoft.DataFactory": ("factories/*",),
     "Microsoft.EventHub": ("clusters", "namespaces/*"),
+    "Microsoft.Insights": ("*",),
     "Microsoft.KeyVault": ("managedHSMs", "vaults/privateEndpointConnections"),
     "Microsoft.Logic": ("integrationAccounts", "integrationServiceEnvironments"),
     "Microsoft.Network": ("*",),

@@ -85,6 +85,7 @@ class Locks:
                     level=Level.EXTENSION,
                     tracked=False,
                     provisioning_state=False,
+                    finish=_finish,
                     name_pattern=r"[^<>%&:\\?/\x00-\x1f]{1,260}",
                 ),
             ),
@@ -155,8 +156,11 @@ def _level(lock: Resource) -> str:
     return str(lock.properties.get("level", ""))
 
 
+def _finish(lock: Any, shown: dict[str, Any], api_version: str) -> dict[str, Any]:
+    """`systemData` came to locks before it came to most."""
+    return shown | ({"systemData": system_data(lock)} if api_version >= "2020-05-01" else {})
+
+
 def _shown(lock: Resource, api_version: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {"properties": lock.properties, "id": lock.id, "type": lock.type, "name": lock.name}
-    if api_version >= "2020-05-01":
-        shown["systemData"] = system_data(lock)
-    return shown
+    shown = {"properties": lock.properties, "id": lock.id, "type": lock.type, "name": lock.name}
+    return _finish(lock, shown, api_version)
