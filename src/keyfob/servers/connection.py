@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httptools
 
-from keyfob.servers.edge import Door, Edge
+from keyfob.servers.edge import LONGEST_KNOWN, MOST_KNOWN, Door, Edge, Parsed
 from keyfob.wire.http import Reply
 from keyfob.wire.http1 import CONTINUE, OK, Malformed, read_authority, read_request, write_reply
 
@@ -54,6 +54,8 @@ class Connection(asyncio.Protocol):
     """The protocol of one accepted connection, plain or inside the event loop's TLS."""
 
     __slots__ = (
+        "_answered",
+        "_between",
         "_blocked",
         "_body",
         "_body_size",
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_target",
         "_transport",
         "_upgrade",
+        "_watch",
     )
 
     def __init__(self, edge: Edge, door: Door) -> None:
@@ -101,6 +104,9 @@ class Connection(asyncio.Protocol):
         self._finishing = False
         self._continue = False  # a client waits for 100 Continue
         self._upgrade = False
+        self._watch = False  # this head has a header of _WATCHED
+        self._between = True  # the parser stands between two messages
+        self._answered: Parsed | None = None  # what was answered hot in this read, the last if several
 
     # --- the transport's side ---
 
@@ -121,13 +127,45 @@ class Connection(asyncio.Protocol):
         self._parser = None  # it holds our bound methods
 
     def data_received(self, data: bytes) -> None:
+        whole = self._between and self._phase == IDLE
+        if whole and (known := self._door.known.get(data)) is not None and self._again(known):
+            return
         was_busy = self._busy
+        self._answered = None
         rest: bytes = data
         while rest:
             rest = self._feed(rest)
+        # at the end of a message or of the empty lines before one: then nothing of what follows has been parsed
+        self._between = self._phase == IDLE and data[-4:] == b"\r\n\r\n"
+        if self._answered is not None and whole:
+            self._learn(data, self._answered)
         if (was_busy or self._queue) and not self._held and self._phase != DONE:
             self._held = True
             self._transport.pause_reading()
+
+    def _again(self, known: Parsed) -> bool:
+        """Answers a request of which the very same bytes were parsed before: programs that ask for a token ask in
+        the same words each time. Only the parsing is spared."""
+        if self._busy or self._queue or self._blocked or self._finishing:
+            return False
+        answer = self._ask_hot(known)
+        if answer is None:
+            return False
+        self._since = self._edge.now
+        self._transport.write(answer)
+        return True
+
+    def _learn(self, data: bytes, parsed: Parsed) -> None:
+        """`data` began between two messages and a hot answer was given; it is remembered when it was one whole
+        request and no more, and holds no credential."""
+        if len(data) > LONGEST_KNOWN or data.find(b"\r\n\r\n") != len(data) - 4:
+            return
+        if any(name == b"authorization" for name, _ in parsed[1]):
+            return
+        known = self._door.known
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known[data] = parsed
 
     def _feed(self, data: bytes) -> bytes:
         """Parses; gives back bytes that must be parsed again (after an upgrade that we ignore)."""
@@ -174,14 +212,19 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase == HEAD:  # in a body it is a trailer: nobody here reads those
-            self._fields.append((name.lower(), value))
+            name = name.lower()
+            self._fields.append((name, value))
+            if name in _WATCHED:
+                self._watch = True
 
     def on_headers_complete(self) -> None:
         fields = self._fields
         self._phase = BODY
-        for name, value in fields:
-            if name in _WATCHED:
-                self._watched(name, value)
+        if self._watch:
+            self._watch = False
+            for name, value in fields:
+                if name in _WATCHED:
+                    self._watched(name, value)
         limits = self._edge.limits
         if len(fields) > limits.fields or (
             self._fed > limits.head
@@ -238,6 +281,7 @@ class Connection(asyncio.Protocol):
                 self._fields = []
                 self._head_size = 0
                 self._since = self._edge.now
+                self._answered = (target, fields)
                 self._transport.write(answer)
                 return
         message = _Message(method, target, fields, b"".join(self._body), parser.get_http_version(), keep)
@@ -258,8 +302,11 @@ class Connection(asyncio.Protocol):
                 return None  # an HTTP/1.0 client must be told that the connection stays
         if not host:
             return None  # none, or two: the slow way refuses it
+        return self._ask_hot((target, fields))
+
+    def _ask_hot(self, parsed: Parsed) -> bytes | None:
         try:
-            answer = self._hot(target, fields)  # type: ignore[misc]
+            answer = self._hot(*parsed)  # type: ignore[misc]
         except Exception:
             log.exception("a hot answer failed; the slow way is taken", extra={"listener": self._door.listener})
             return None

@@ -16,6 +16,12 @@ Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
 """The fast way, for GET without a body on a connection that stays open: raw target (origin form) and raw headers
 (lower-case names) → a whole answer without `Date` (the edge puts it in), or None: take the slow way."""
 
+Parsed = tuple[bytes, list[tuple[bytes, bytes]]]
+"""What a hot function is given: raw target and raw headers. Nobody changes the list."""
+
+LONGEST_KNOWN = 1_024
+MOST_KNOWN = 32
+
 Connect = Callable[[str, int], Callable[[asyncio.Transport], None] | None]
 """CONNECT to that host and port → who takes the transport over once the client was told yes; None: refused."""
 
@@ -46,6 +52,9 @@ class Watched(Protocol):
 
     @property
     def door(self) -> Door: ...
+
+    @property
+    def at_rest(self) -> bool: ...
 
     def sweep(self, now: float) -> None: ...
 
@@ -80,3 +89,5 @@ class Door:
     connect: Connect | None
     listener: str
     scheme: str
+    known: dict[bytes, Parsed] = field(default_factory=dict)
+    """Requests that had a hot answer, by their bytes on the wire: at most `MOST_KNOWN`, without credentials."""
