@@ -5,11 +5,25 @@ Key: the end of the document's path, the operation, the example (`*` for all of 
 
 _NO_DENIAL = "there is no deny assignment to read: no documented operation makes one"
 
+_NO_BODY = "the example's body is not under the name of the document's parameter"
+_FULL = "Azure says `FULL` where the document has `Full` (azure-cli's recordings)"
+
 KNOWN: dict[tuple[str, str, str], str] = {
     ("authorization-DenyAssignmentGetCalls.json", "DenyAssignments_Get", "*"): _NO_DENIAL,
     ("authorization-DenyAssignmentGetCalls.json", "DenyAssignments_GetById", "*"): _NO_DENIAL,
     ("authorization-DenyAssignmentCalls.json", "DenyAssignments_Get", "*"): _NO_DENIAL,
     ("authorization-DenyAssignmentCalls.json", "DenyAssignments_GetById", "*"): _NO_DENIAL,
+    ("2016-06-01/subscriptions.json", "checkResourceName", "*"): _NO_BODY,
+    ("2022-12-01/subscriptions.json", "checkResourceName", "*"): _NO_BODY,
+    ("2023-05-01/storage.json", "StorageAccounts_ListKeys", "StorageAccountListKeys"): _FULL,
+    ("2023-05-01/storage.json", "StorageAccounts_RegenerateKey", "StorageAccountRegenerateKey"): _FULL,
+    ("2023-05-01/storage.json", "StorageAccounts_RegenerateKey", "StorageAccountRegenerateKerbKey"): "no Kerberos keys",
+    (
+        "2016-11-01/account.json",
+        "Accounts_Create",
+        "*",
+    ): "firewall rules and trusted providers are children of their own",
+    ("2016-11-01/account.json", "Accounts_Update", "*"): "says `Updating`, which the document does not know",
     (
         "2020-04-01-preview/authorization-RoleAssignmentsCalls.json",
         "RoleAssignments_Create",

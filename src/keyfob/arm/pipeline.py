@@ -288,7 +288,7 @@ class ResourceManager:
     ) -> Order:
         body: dict[str, Any] = {}
         if asked.request.method != "DELETE":
-            body = parse_object(asked.request.body, empty=asked.request.method == "POST")
+            body = parse_object(asked.request.body, empty=asked.request.method == "POST" or not kind.tracked)
         return Order(
             id=id,
             kind=kind,
