@@ -165,7 +165,7 @@ class Groups:
         async def keep(row: Resource) -> bool:
             id = ResourceId.parse(row.id)
             kind = self._engine.registry.find(row.type)
-            if kind is None or not kind.tracked:
+            if kind is None or not (kind.tracked or (kind.location_kept and row.location)):
                 return False
             facts = {
                 "resourceType": row.type,

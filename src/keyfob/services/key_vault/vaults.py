@@ -45,6 +45,7 @@ API_VERSIONS = (
     "2024-12-01-preview",
     "2025-05-01",
     "2026-02-01",
+    "2026-05-15",  # azure-mgmt-keyvault 14.1
 )
 ROLES_BY_DEFAULT_SINCE = "2026-02-01"
 """From here on `enableRbacAuthorization` is true when it is not given; before, access policies were the default."""
