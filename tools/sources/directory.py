@@ -34,6 +34,7 @@ def files(reference: Path) -> dict[str, Any]:
     return {
         f"{data}/first_party.json": first_party(reference),
         f"{data}/graph_app_roles.json": graph_app_roles(_read(reference, "directory/msgraph-app-roles")),
+        f"{data}/graph_properties.json": graph_properties(_read(reference, "directory/msgraph-entity-types")),
         f"{data}/aadsts.json": aadsts(_read(reference, "errors/aadsts-error-codes")),
     }
 
@@ -119,6 +120,34 @@ def graph_app_roles(source: dict[str, Any]) -> list[dict[str, Any]]:
         if role["IsEnabled"] and "Application" in role["AllowedMemberTypes"]
     ]
     return sorted(roles, key=lambda role: (role["value"], role["id"]))
+
+
+GRAPH_TYPES = (
+    "user",
+    "group",
+    "application",
+    "servicePrincipal",
+    "appRoleAssignment",
+    "oAuth2PermissionGrant",
+    "organization",
+    "directoryRole",
+    "federatedIdentityCredential",
+    "directoryObject",
+)
+
+
+def graph_properties(source: dict[str, Any]) -> dict[str, list[str]]:
+    """Type → the names of its properties, those of its base types first."""
+    types = source["types"]
+
+    def names(name: str) -> list[str]:
+        kind = types.get(name)
+        if kind is None:
+            return []
+        base = (kind["baseType"] or "").rpartition(".")[2]
+        return names(base) + [one["name"] for one in kind["properties"]]
+
+    return {name: list(dict.fromkeys(["id", *names(name)])) for name in GRAPH_TYPES}
 
 
 def aadsts(source: dict[str, Any]) -> dict[str, Any]:

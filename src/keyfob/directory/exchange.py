@@ -15,10 +15,12 @@ from keyfob.directory.aadsts import Refused
 from keyfob.directory.cache import Directory
 from keyfob.directory.claims import ACCESS_LIFE
 from keyfob.directory.fetcher import KeyFetcher
+from keyfob.directory.first_party import GRAPH, GRAPH_SCOPES, public_client
 from keyfob.directory.keys import KeyRing
 from keyfob.directory.model import Application, Pending, ServicePrincipal, Tenant, User
 from keyfob.directory.pending import PendingStore
 from keyfob.directory.principals import app_roles_of
+from keyfob.directory.records import PERMISSION_GRANTS
 from keyfob.directory.resources import Resource
 from keyfob.directory.scopes import application_resource, parse_scopes
 from keyfob.directory.secrets import SecretChecker
@@ -147,18 +149,19 @@ async def answer_user(
     if not user.enabled:
         raise Refused(50057)
     resource: Resource = await parts.directory.resource(tenant, request.resource)
+    permissions = await _permissions(parts, client, tenant, user, resource, request)
     minted = parts.tokens.mint_user(
         tenant=tenant,
         user=user,
         client_id=client.app_id,
         audience=resource.audience,
-        scopes=request.permissions,
+        scopes=permissions,
         acr=client.acr,
         amr=amr,
         version=resource.version,
     )
     body = written(exchange.version, minted, resource.requested)
-    body["scope"] = request.echo if exchange.version == 2 else " ".join(request.permissions)
+    body["scope"] = request.echo if exchange.version == 2 else " ".join(permissions)
     if request.offline:
         body["refresh_token"] = await parts.pending.put(
             Pending(
@@ -179,6 +182,26 @@ async def answer_user(
     info = msgspec.json.encode({"uid": user.id, "utid": tenant.id})
     body["client_info"] = base64.urlsafe_b64encode(info).rstrip(b"=").decode()
     return body
+
+
+async def _permissions(
+    parts: Parts, client: Client, tenant: Tenant, user: User, resource: Resource, request: Request
+) -> Sequence[str]:
+    """What `.default` means for Microsoft Graph: what the client was granted (`oauth2PermissionGrants`), and for az and
+    Az PowerShell what Microsoft gave them. Named permissions are given as asked: there is no consent here."""
+    if request.permissions != ("user_impersonation",) or resource.principal.app_id != GRAPH:
+        return request.permissions
+    if public_client(client.app_id, tenant.id) is not None:
+        return GRAPH_SCOPES
+    own = await parts.directory.service_principal(tenant.id, client.app_id)
+    granted = await PERMISSION_GRANTS.find(parts.store, "client", f"{tenant.id}/{own.id}") if own else []
+    scopes = {
+        scope
+        for row in granted
+        if row.value.resource_id == resource.principal.id and row.value.principal_id in ("", user.id)
+        for scope in row.value.scope.split()
+    }
+    return ("User.Read", *sorted(scopes - {"User.Read"}))
 
 
 def written(version: int, minted: Minted, resource: str) -> dict[str, Any]:

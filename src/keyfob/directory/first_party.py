@@ -12,6 +12,17 @@ from keyfob.directory.model import Application, ServicePrincipal, Tenant
 
 AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 AZURE_POWERSHELL = "1950a258-227b-4e31-a9cf-717495945fc2"
+GRAPH = "00000003-0000-0000-c000-000000000000"
+"""Microsoft Graph."""
+GRAPH_SCOPES = (
+    "AuditLog.Read.All",
+    "Directory.AccessAsUser.All",
+    "email",
+    "openid",
+    "profile",
+    "User.Read",
+)
+"""What az and Az PowerShell hold on Graph, as far as it matters here: AccessAsUser lets them do what the user may."""
 
 _PUBLIC_CLIENTS = {AZURE_CLI: "Microsoft Azure CLI", AZURE_POWERSHELL: "Microsoft Azure PowerShell"}
 _OBJECT_IDS = uuid.UUID("6b1f6a0e-5d0a-4a53-9f0e-0d4f6c1e7a11")

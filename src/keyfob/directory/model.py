@@ -6,6 +6,7 @@ Times are epoch seconds, identifiers lower-case GUIDs. No field holds a secret i
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import msgspec
@@ -78,6 +79,11 @@ class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
     x5t_s256: str = ""
     starts: float = 0.0
     ends: float = 0.0
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-1 of the certificate in hexadecimal capitals, as portal and az show it."""
+        return hashlib.sha1(self.der, usedforsecurity=False).hexdigest().upper()
 
 
 class AppRole(msgspec.Struct, frozen=True, kw_only=True):
