@@ -23,6 +23,8 @@ from keyfob.arm.extras.hierarchy import Hierarchy
 from keyfob.arm.kept import kept_namespaces
 from keyfob.arm.pipeline import ResourceManager
 from keyfob.arm.resources import Resources
+from keyfob.arm.templates.service import Deployments
+from keyfob.arm.templates.types import deployments_provider
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.availability import load_availability
 from keyfob.clouds.hostnames import patterns
@@ -80,6 +82,7 @@ class App:
     activity: ActivityLog
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     port: int = 0
+    deployments: Deployments = field(kw_only=True)
 
     async def start(self) -> None:
         """Raises `Problem` when the port is taken."""
@@ -97,6 +100,7 @@ class App:
         self.tasks = [
             asyncio.create_task(self.resource_manager.engine.operations.run(), name="operations"),
             asyncio.create_task(self.guard.log.run(), name="decision log"),
+            asyncio.create_task(self.deployments.run(), name="deployments"),
             asyncio.create_task(self.activity.run(), name="activity log"),
         ]
 
@@ -188,6 +192,16 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         extras = Extras(
             store=store, guard=guard, clock=clock, ids=ids, namespaces=(*namespaces, *kept_namespaces().values())
         )
+        managers: list[ResourceManager] = []
+        deployments = Deployments(
+            store=store,
+            guard=guard,
+            clouds=clouds,
+            clock=clock,
+            ids=ids,
+            answer=lambda request, **who: managers[0].ask(request, **who),
+            alone=not settings.database,
+        )
         resource_manager = ResourceManager(
             store=store,
             guard=guard,
@@ -196,6 +210,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 *azure,
                 local.provider(),
                 decisions_provider(guard=guard),
+                deployments_provider(deployments),
                 endpoints_provider(open_endpoint),
                 *extras.providers,
             ),
@@ -240,6 +255,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             bundle=trust.bundle,
         )
         late.append(hosts)
+        managers.append(resource_manager)
         await first_start(
             store,
             settings,
@@ -254,7 +270,19 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         await store.close()
         raise
     control = SandboxControl(path=settings.control_socket, open_host=hosts.open_sandbox)
-    return App(settings, store, guard, resource_manager, front_door, server, hosts, control, door, extras.activity)
+    return App(
+        settings,
+        store,
+        guard,
+        resource_manager,
+        front_door,
+        server,
+        hosts,
+        control,
+        door,
+        extras.activity,
+        deployments=deployments,
+    )
 
 
 async def open_store(settings: Settings) -> Store:

@@ -1,0 +1,1 @@
+"""ARM templates: the language, and deployments of them."""
