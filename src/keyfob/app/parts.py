@@ -39,8 +39,14 @@ from keyfob.directory.records import TENANTS
 from keyfob.directory.seal import Seal
 from keyfob.directory.tokens import Tokens
 from keyfob.errors import Problem
+from keyfob.hosts.api_management import api_management
+from keyfob.hosts.app_service import app_service
+from keyfob.hosts.container_instances import container_instances
+from keyfob.hosts.data_factory import data_factory
 from keyfob.hosts.endpoints import Endpoint, endpoints_provider
+from keyfob.hosts.logic_apps import logic_apps
 from keyfob.hosts.sandbox.control import SandboxControl
+from keyfob.hosts.scale_sets import scale_sets
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
 from keyfob.identities.attached import Attachments
@@ -173,6 +179,12 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             managed_identity_provider(store=store, ids=ids, resources=resources),
             vault.provider,
             authorization_provider(store=store, guard=guard),
+            scale_sets(store=store, ids=ids),
+            app_service(store=store, master_key=master_key),
+            logic_apps(ids=ids, master_key=master_key),
+            data_factory(ids=ids, master_key=master_key),
+            api_management(store=store, master_key=master_key),
+            container_instances(store=store),
             network(),
             storage(store=store, master_key=master_key),
             data_lake(store=store),

@@ -150,7 +150,7 @@ class ResourceManager:
         for table, own in ((self.own, True), (self.registry.routes, False)):
             if found := table.match(asked.request.method, asked.request.path):
                 return await self._route(asked, *found, own=own)
-        if allowed := self._methods(asked.request.path):
+        if (allowed := self._methods(asked.request.path)) and not self._declares(asked.request.path):
             raise MethodNotAllowed(
                 f"The requested resource does not support http method '{asked.request.method}', only {sorted(allowed)}."
             )
@@ -165,6 +165,14 @@ class ResourceManager:
 
     def _methods(self, path: str) -> frozenset[str]:
         return self.own.methods(path) | self.registry.routes.methods(path)
+
+    def _declares(self, path: str) -> bool:
+        """Whether a path is a resource's, so that a route on it for one method leaves the engine the others."""
+        try:
+            kind = self.registry.find(ResourceId.parse(path).type)
+        except InvalidInput:
+            return False
+        return kind is not None and not kind.any_version
 
     # --- the phases
 

@@ -1,0 +1,97 @@
+"""App Service and Functions through Resource Manager: plans, sites, slots, their settings and credentials."""
+
+from __future__ import annotations
+
+from keyfob.arm.keys import DerivedKeys
+from keyfob.arm.shapes import Shaped, answering, check_name_route, posting, setting, unique
+from keyfob.declare import IdentitySupport, OnPut, PostAction, Provider, ResourceType
+from keyfob.hosts.app_service import config, operations, plans
+from keyfob.hosts.app_service.model import API_VERSIONS, NAME, PLAN, SITE, SLOT
+from keyfob.store.port import Store
+
+__all__ = ["app_service"]
+
+
+def app_service(*, store: Store, master_key: bytes) -> Provider:
+    derived = DerivedKeys(master_key)
+    types = [
+        ResourceType(
+            name=PLAN,
+            api_versions=API_VERSIONS,
+            operations=Shaped(compute=plans.accept, removed=plans.refuse_in_use),
+            name_pattern=r"[A-Za-z0-9-]{1,60}",
+            created=200,
+            finish=plans.finished,
+            note="A name for sites to stand on.",
+        ),
+        *_site(SITE, derived, unique((SITE,), operations.name_taken)),
+        *_site(SLOT, derived, None),
+    ]
+    check = check_name_route(
+        store,
+        "/subscriptions/{subscriptionId}/providers/Microsoft.Web/checkNameAvailability",
+        "Microsoft.Web/checknameavailability/read",
+        types=(SITE,),
+        pattern=NAME,
+        api_versions=API_VERSIONS,
+        invalid="The name of a site has 2 to 60 letters, digits and hyphens, no hyphen first or last.",
+        in_use=lambda name: f"Hostname '{name}' already exists. Please select a different name.",
+    )
+    routes = (check, *config.routes(store, SITE), *config.routes(store, SLOT), *plans.routes())
+    return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
+
+
+def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> list[ResourceType]:
+    """The type of sites, or of slots, and of what every one of them has."""
+    credentials = config.Credentials(derived)
+    actions: dict[str, PostAction] = {
+        "start": posting(kind, "start", setting({"state": "Running"})),
+        "stop": posting(kind, "stop", setting({"state": "Stopped"})),
+        "restart": posting(kind, "restart", setting({"state": "Running"})),
+        "syncfunctiontriggers": posting(kind, "syncfunctiontriggers", answering(204)),
+        "publishxml": posting(kind, "publishxml", credentials.publish_profile),
+    }
+    return [
+        ResourceType(
+            name=kind,
+            api_versions=API_VERSIONS,
+            operations=Shaped(
+                compute=operations.site,
+                claim=claim,
+                children=operations.with_site,
+                write_only=("siteConfig.appSettings", "siteConfig.connectionStrings"),
+                view=operations.shown,
+            ),
+            identity=IdentitySupport(system=True, user=True, absent_on_put=OnPut.REMOVE),
+            provisioning_state=False,
+            name_pattern=NAME,
+            created=200,
+            finish=operations.finished,
+            actions=actions,
+            note="Nothing is deployed: a program that runs as the site is its software. `functionapp` is Functions.",
+        ),
+        _child(
+            f"{kind}/config",
+            Shaped(compute=config.accept, children=config.after, write_only=("appSettings", "connectionStrings")),
+            actions={"list": posting(f"{kind}/config", "list", credentials.list)},
+        ),
+        _child(f"{kind}/hostNameBindings", Shaped(compute=operations.binding)),
+        _child(f"{kind}/basicPublishingCredentialsPolicies", Shaped(compute=operations.policy)),
+        _child(
+            f"{kind}/host",
+            Shaped(),
+            actions={"listkeys": posting(f"{kind}/host", "listkeys", credentials.function_keys)},
+        ),
+    ]
+
+
+def _child(name: str, work: Shaped, *, actions: dict[str, PostAction] | None = None) -> ResourceType:
+    return ResourceType(
+        name=name,
+        api_versions=API_VERSIONS,
+        operations=work,
+        tracked=False,
+        provisioning_state=False,
+        created=200,
+        actions=actions or {},
+    )

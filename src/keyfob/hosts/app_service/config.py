@@ -1,0 +1,137 @@
+"""`config/…` of sites and slots: settings that anyone may read who reads the site, and settings that need `list`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from keyfob.arm.keys import DerivedKeys
+from keyfob.arm.resources import RESOURCES, get_resource, list_resources, resource_not_found
+from keyfob.arm.shapes import resource_path, resource_scope
+from keyfob.declare import Action, Call, Change, Route
+from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound
+from keyfob.hosts.app_service.model import API_VERSIONS, OPEN_CONFIG, SECRET_CONFIG, SPELLED
+from keyfob.resource_id import ResourceId
+from keyfob.store.port import Store
+from keyfob.wire.http import Reply
+
+
+def accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = change.id.name.lower()
+    if name not in SPELLED or name == "publishingcredentials":
+        raise NotFound(f"Cannot find config with name '{change.id.name[:60]}'.", code="NotFound")
+    if name == "appsettings" and any(isinstance(value, dict | list) for value in given.values()):
+        raise InvalidInput("The value of an application setting is a string.", code="BadRequest")
+    if name == "web" and change.before is not None:  # PUT too changes what it names and leaves the rest
+        rest = {key: value for key, value in change.before.properties.items() if key not in given}
+        return {key: value for key, value in rest.items() if key not in ("appSettings", "connectionStrings")}
+    return {}
+
+
+async def after(change: Change, properties: Mapping[str, Any]) -> None:
+    """`config/web` may carry application settings, which belong elsewhere."""
+    given = change.body.get("properties")
+    if change.id.name.lower() != "web" or not isinstance(given, Mapping):
+        return
+    settings = given.get("appSettings")
+    if isinstance(settings, list):
+        row = await RESOURCES.get(change.transaction, change.id.parent.child("config", "appsettings").key)
+        if row is not None:
+            import msgspec
+
+            named = {
+                str(one["name"]): one.get("value") for one in settings if isinstance(one, Mapping) and "name" in one
+            }
+            await RESOURCES.put(change.transaction, row.key, msgspec.structs.replace(row.value, properties=named))
+
+
+class Credentials:
+    """What is derived for a site: its publishing password and its function keys."""
+
+    def __init__(self, derived: DerivedKeys) -> None:
+        self._derived = derived
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+    async def list(self, change: Change) -> Reply:
+        """`POST …/config/{name}/list`."""
+        name = change.id.name.lower()
+        document = {"id": change.before.id, "name": change.before.name, "type": change.before.type}
+        properties = dict(change.before.properties)
+        if name == "publishingcredentials":
+            properties = await self._publishing(change, change.id.parent)
+        elif name in {one.lower() for one in OPEN_CONFIG}:
+            raise NotFound(f"'{change.id.name}' is read by GET.", code="NotFound")
+        return Reply.json({**document, "properties": properties})
+
+    async def _publishing(self, change: Change, site: ResourceId) -> dict[str, Any]:
+        stored = await get_resource(change.transaction, site)
+        if stored is None:
+            raise resource_not_found(site)
+        user, password = "$" + "__".join(site.names), self._derived.key(stored, "publishing").rstrip("=")
+        host = stored.properties["defaultHostName"]
+        label, _, suffix = host.partition(".")
+        return {
+            "name": site.name,
+            "publishingUserName": user,
+            "publishingPassword": password,
+            "scmUri": f"https://{user}:{password}@{label}.scm.{suffix}",
+        }
+
+    async def publish_profile(self, change: Change) -> Reply:
+        made = await self._publishing(change, change.id)
+        host = str(change.before.properties["defaultHostName"])
+        label, _, suffix = host.partition(".")
+        said = {
+            "profileName": f"{change.id.name} - Web Deploy",
+            "publishMethod": "MSDeploy",
+            "publishUrl": f"{label}.scm.{suffix}:443",
+            "msdeploySite": change.id.name,
+            "userName": made["publishingUserName"],
+            "userPWD": made["publishingPassword"],
+            "destinationAppUrl": f"https://{host}",
+        }
+        inner = " ".join(f"{name}={quoteattr(value)}" for name, value in said.items())
+        text = f"<publishData><publishProfile {inner}></publishProfile></publishData>"
+        return Reply(200, text.encode(), content_type="application/xml")
+
+    async def function_keys(self, change: Change) -> Reply:
+        return Reply.json(
+            {
+                "masterKey": self._derived.key(change.before, "master"),
+                "functionKeys": {"default": self._derived.key(change.before, "default")},
+                "systemKeys": {},
+            }
+        )
+
+
+def routes(store: Store, kind: str) -> tuple[Route, ...]:
+    """Reading what is secret needs POST; the list of all shows what is not."""
+    path, scope = resource_path(kind), resource_scope(kind)
+    read = Action(f"{kind}/config/read")
+    rows = [Route("GET", f"{path}/config/{name}", read, _refusing(name), scope, API_VERSIONS) for name in SECRET_CONFIG]
+    return (*rows, Route("GET", f"{path}/config", read, _listing(store, kind), scope, API_VERSIONS))
+
+
+def _refusing(name: str) -> Callable[[Call], Awaitable[Reply]]:
+    async def refuse(call: Call) -> Reply:
+        raise MethodNotAllowed(f"'{name}' holds secrets: it is read by POST …/config/{name}/list.")
+
+    return refuse
+
+
+def _listing(store: Store, kind: str) -> Callable[[Call], Awaitable[Reply]]:
+    async def show(call: Call) -> Reply:
+        if await get_resource(store, call.scope) is None:
+            raise resource_not_found(call.scope)
+        shown = {name.lower() for name in OPEN_CONFIG}
+        rows = [
+            {"id": row.id, "name": row.name, "type": row.type, "properties": row.properties}
+            for row in await list_resources(store, call.scope, type_name=f"{kind}/config")
+            if row.name.lower() in shown and ResourceId.parse(row.id).parent == call.scope
+        ]
+        return Reply.json({"value": rows})
+
+    return show

@@ -1,0 +1,301 @@
+"""The hosts' resource types: what each adds to the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+GROUP = "/subscriptions/bbbbbbbb-0000-4000-8000-000000000001/resourceGroups/g"
+SUBSCRIPTION = "/subscriptions/bbbbbbbb-0000-4000-8000-000000000001/providers"
+SITE = f"{GROUP}/providers/Microsoft.Web/sites/shop"
+PLAN = f"{GROUP}/providers/Microsoft.Web/serverfarms/plan"
+SET = f"{GROUP}/providers/Microsoft.Compute/virtualMachineScaleSets/set"
+FLOW = f"{GROUP}/providers/Microsoft.Logic/workflows/flow"
+FACTORY = f"{GROUP}/providers/Microsoft.DataFactory/factories/factory1"
+SERVICE = f"{GROUP}/providers/Microsoft.ApiManagement/service/apis1"
+CONTAINERS = f"{GROUP}/providers/Microsoft.ContainerInstance/containerGroups/box"
+WEB, COMPUTE, LOGIC, ADF, APIM, ACI = "2023-12-01", "2024-03-01", "2019-05-01", "2018-06-01", "2022-08-01", "2023-05-01"
+
+# --- App Service
+
+
+async def test_a_site(world: Any) -> None:
+    await world.ok("PUT", PLAN, {"location": "West Europe", "sku": {"name": "P1v2"}}, v=WEB)
+    plan = await world.ok("GET", PLAN, v=WEB)
+    assert plan["sku"] == {"name": "P1v2", "tier": "PremiumV2", "size": "P1v2", "family": "Pv2", "capacity": 1}
+    body = {"location": "West Europe", "properties": {"serverFarmId": PLAN, "httpsOnly": True}}
+    made = await world.send("PUT", SITE, body, v=WEB)
+    assert made.status == 200
+    assert made.json["kind"] == "app"
+    properties = made.json["properties"]
+    assert properties["defaultHostName"] == "shop.azurewebsites.net"
+    assert (properties["state"], properties["httpsOnly"]) == ("Running", True)
+    for _ in range(2):  # azure-cli sends back the whole document
+        whole = await world.ok("GET", SITE, v=WEB)
+        assert (await world.send("PUT", SITE, whole, v="2025-05-01")).status == 200
+    await world.ok("POST", f"{SITE}/stop", v=WEB)
+    assert (await world.ok("GET", SITE, v=WEB))["properties"]["state"] == "Stopped"
+    await world.ok("PATCH", SITE, {"tags": {"a": "b"}}, v=WEB)
+    assert (await world.ok("GET", SITE, v=WEB))["properties"]["state"] == "Stopped"
+    await world.ok("POST", f"{SITE}/start", v=WEB)
+    other = SITE.replace("resourceGroups/g/", "resourceGroups/h/")
+    await world.ok("PUT", GROUP[:-1] + "h", {"location": "westeurope"}, v="2021-04-01")
+    assert (await world.send("PUT", other, body, v=WEB)).status == 409
+    check = await world.ok("POST", f"{SUBSCRIPTION}/Microsoft.Web/checknameavailability", {"name": "shop"}, v=WEB)
+    assert check["nameAvailable"] is False
+
+
+async def test_settings_are_not_for_readers(world: Any) -> None:
+    body = {
+        "location": "westeurope",
+        "properties": {"siteConfig": {
+            "appSettings": [{"name": "PASS", "value": "hunter2"}],
+            "connectionStrings": [{"name": "db", "connectionString": "Server=hunter2", "type": "SQLAzure"}],
+            "linuxFxVersion": "PYTHON|3.12",
+        }},
+    }  # fmt: skip
+    made = await world.send("PUT", SITE, body, v=WEB)
+    assert b"hunter2" not in made.body
+    assert made.json["properties"]["siteConfig"]["linuxFxVersion"] == "PYTHON|3.12"
+    assert (await world.ok("GET", f"{SITE}/config/web", v=WEB))["properties"]["linuxFxVersion"] == "PYTHON|3.12"
+    settings = await world.ok("POST", f"{SITE}/config/appsettings/list", v=WEB)
+    assert settings["properties"] == {"PASS": "hunter2"}
+    strings = await world.ok("POST", f"{SITE}/config/connectionstrings/list", v=WEB)
+    assert strings["properties"]["db"] == {"value": "Server=hunter2", "type": "SQLAzure"}
+    assert (await world.send("POST", f"{SITE}/config/appsettings/list", v=WEB, who="reader")).status == 403
+    for path in ("", "/config", "/config/appsettings", "/config/connectionstrings", "/config/web"):
+        answer = await world.send("GET", SITE + path, v=WEB, who="reader")
+        assert b"hunter2" not in answer.body
+    await world.ok("PUT", f"{SITE}/config/appsettings", {"properties": {"A": "1"}}, v=WEB)
+    assert (await world.ok("POST", f"{SITE}/config/appsettings/list", v=WEB))["properties"] == {"A": "1"}
+    await world.ok("PATCH", f"{SITE}/config/web", {"properties": {"alwaysOn": True}}, v=WEB)
+    web = (await world.ok("GET", f"{SITE}/config/web", v=WEB))["properties"]
+    assert (web["alwaysOn"], web["linuxFxVersion"]) == (True, "PYTHON|3.12")
+    assert (await world.send("PUT", f"{SITE}/config/nonsense", {"properties": {}}, v=WEB)).status == 404
+
+
+async def test_credentials_and_function_keys(world: Any) -> None:
+    await world.ok("PUT", SITE, {"location": "westeurope", "kind": "functionapp"}, v=WEB)
+    given = (await world.ok("POST", f"{SITE}/config/publishingcredentials/list", v=WEB))["properties"]
+    assert given["publishingUserName"] == "$shop"
+    assert given["publishingPassword"] in given["scmUri"]
+    assert (await world.ok("POST", f"{SITE}/host/default/listkeys", v=WEB))["masterKey"]
+    for path in ("config/publishingcredentials/list", "host/default/listkeys", "publishxml"):
+        assert (await world.send("POST", f"{SITE}/{path}", v=WEB, who="reader")).status == 403
+
+
+async def test_a_slot_is_a_site_of_its_own(world: Any) -> None:
+    slot = f"{SITE}/slots/staging"
+    body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}}
+    assert (await world.send("PUT", slot, body, v=WEB)).code == "ParentResourceNotFound"
+    site = await world.ok("PUT", SITE, body, v=WEB)
+    made = await world.ok("PUT", slot, body, v=WEB)
+    assert made["name"] == "shop/staging"
+    assert made["properties"]["defaultHostName"] == "shop-staging.azurewebsites.net"
+    assert made["identity"]["principalId"] != site["identity"]["principalId"]
+    await world.ok("PUT", f"{slot}/config/appsettings", {"properties": {"A": "slot"}}, v=WEB)
+    assert (await world.ok("POST", f"{SITE}/config/appsettings/list", v=WEB))["properties"] == {}
+    await world.ok("DELETE", SITE, v=WEB)
+    assert (await world.send("GET", slot, v=WEB)).status == 404
+
+
+# --- scale sets
+
+
+async def test_instances_follow_the_capacity(world: Any) -> None:
+    body = {
+        "location": "westeurope",
+        "sku": {"name": "Standard_B1s", "capacity": 2},
+        "identity": {"type": "SystemAssigned"},
+        "properties": {"virtualMachineProfile": {"osProfile": {
+            "computerNamePrefix": "web", "adminUsername": "me", "adminPassword": "hunter2"}}},
+    }  # fmt: skip
+    made = await world.send("PUT", SET, body, v=COMPUTE)
+    assert made.status == 201
+    assert b"hunter2" not in made.body
+
+    async def listed() -> list[str]:
+        rows = (await world.ok("GET", f"{SET}/virtualMachines", v=COMPUTE))["value"]
+        return [row["instanceId"] for row in rows]
+
+    assert await listed() == ["0", "1"]
+    one = await world.ok("GET", f"{SET}/virtualMachines/1", v=COMPUTE)
+    assert (one["name"], one["properties"]["osProfile"]["computerName"]) == ("set_1", "web000001")
+    await world.ok("PATCH", SET, {"sku": {"capacity": 3}}, v=COMPUTE)
+    assert await listed() == ["0", "1", "2"]
+    await world.send("DELETE", f"{SET}/virtualMachines/0", v=COMPUTE)
+    assert await listed() == ["1", "2"]
+    assert (await world.ok("GET", SET, v=COMPUTE))["sku"]["capacity"] == 2
+    await world.ok("PATCH", SET, {"sku": {"capacity": 3}}, v=COMPUTE)
+    assert await listed() == ["1", "2", "3"]  # numbers are not used twice
+    await world.ok("POST", f"{SET}/delete", {"instanceIds": ["3"]}, v=COMPUTE)
+    assert await listed() == ["1", "2"]
+    for bad in ({"capacity": -1}, {"capacity": 1001}, {"capacity": "many"}):
+        assert (await world.send("PATCH", SET, {"sku": bad}, v=COMPUTE)).status == 400
+    assert (await world.send("PUT", f"{SET}/virtualMachines/9", {"location": "westeurope"}, v=COMPUTE)).status == 404
+    await world.send("DELETE", SET, v=COMPUTE)
+    assert (await world.send("GET", f"{SET}/virtualMachines/1", v=COMPUTE)).status == 404
+
+
+async def test_instances_are_stopped_and_started(world: Any) -> None:
+    body = {"location": "westeurope", "sku": {"name": "Standard_B1s", "capacity": 2}, "properties": {}}
+    await world.ok("PUT", SET, body, v=COMPUTE)
+
+    async def powers() -> list[str]:
+        shown = []
+        for number in (0, 1):
+            view = await world.ok("GET", f"{SET}/virtualMachines/{number}/instanceView", v=COMPUTE)
+            shown.append(view["statuses"][1]["code"])
+        return shown
+
+    await world.ok("POST", f"{SET}/virtualMachines/0/deallocate", v=COMPUTE)
+    assert await powers() == ["PowerState/deallocated", "PowerState/running"]
+    await world.ok("POST", f"{SET}/powerOff", {"instanceIds": ["1"]}, v=COMPUTE)
+    assert await powers() == ["PowerState/deallocated", "PowerState/stopped"]
+    await world.ok("POST", f"{SET}/start", v=COMPUTE)
+    assert await powers() == ["PowerState/running"] * 2
+    assert (await world.send("POST", f"{SET}/start", {"instanceIds": ["7"]}, v=COMPUTE)).status == 400
+    assert (await world.send("POST", f"{SET}/start", v=COMPUTE, who="reader")).status == 403
+    view = await world.ok("GET", f"{SET}/instanceView", v=COMPUTE)
+    assert {"code": "PowerState/running", "count": 2} in view["virtualMachine"]["statusesSummary"]
+
+
+# --- Logic Apps
+
+
+async def test_a_workflow(world: Any) -> None:
+    definition = {"triggers": {"manual": {"type": "Request", "kind": "Http"}}, "actions": {}}
+    body = {"location": "westeurope", "properties": {"definition": definition}}
+    made = await world.ok("PUT", FLOW, body, v=LOGIC)
+    assert made["properties"]["state"] == "Enabled"
+    again = await world.ok("PUT", FLOW, body, v=LOGIC)
+    assert again["properties"]["version"] != made["properties"]["version"]
+    assert len((await world.ok("GET", f"{FLOW}/versions", v=LOGIC))["value"]) == 2
+    assert [t["name"] for t in (await world.ok("GET", f"{FLOW}/triggers", v=LOGIC))["value"]] == ["manual"]
+    url = await world.ok("POST", f"{FLOW}/triggers/manual/listCallbackUrl", v=LOGIC)
+    assert url["method"] == "POST"
+    assert "sig=" in url["value"]
+    await world.ok("POST", f"{FLOW}/regenerateAccessKey", {"keyType": "Primary"}, v=LOGIC)
+    assert (await world.ok("POST", f"{FLOW}/triggers/manual/listCallbackUrl", v=LOGIC))["value"] != url["value"]
+    assert (await world.send("POST", f"{FLOW}/listCallbackUrl", v=LOGIC, who="reader")).status == 403
+    await world.ok("POST", f"{FLOW}/disable", v=LOGIC)
+    assert (await world.ok("GET", FLOW, v=LOGIC))["properties"]["state"] == "Disabled"
+    assert (await world.send("PUT", f"{FLOW}/triggers/mine", {}, v=LOGIC)).status == 405
+    for bad in ({}, {"definition": []}, {"definition": {"triggers": []}}, {"definition": definition, "state": "Off"}):
+        answer = await world.send("PUT", FLOW, {"location": "westeurope", "properties": bad}, v=LOGIC)
+        assert answer.status == 400
+
+
+# --- Data Factory
+
+
+async def test_a_factory_and_what_is_in_it(world: Any) -> None:
+    body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}}
+    made = await world.send("PUT", FACTORY, body, v=ADF)
+    assert made.status == 200
+    user = await world.identity("factory-user")
+    both = {"type": "SystemAssigned,UserAssigned", "userAssignedIdentities": {user: {}}}
+    shown = await world.ok("PATCH", FACTORY, {"identity": both}, v=ADF)
+    assert shown["identity"]["type"] == "SystemAssigned,UserAssigned"
+    link = f"{FACTORY}/linkedservices/sql"
+    secret = {"type": "SecureString", "value": "hunter2"}
+    linked = {"properties": {"type": "AzureSqlDatabase", "typeProperties": {"deep": [{"password": secret}]}}}
+    answer = await world.send("PUT", link, linked, v=ADF)
+    assert answer.status == 200
+    assert b"hunter2" not in answer.body
+    assert answer.json["etag"]
+    trigger = f"{FACTORY}/triggers/daily"
+    await world.ok("PUT", trigger, {"properties": {"type": "ScheduleTrigger"}}, v=ADF)
+    await world.ok("POST", f"{trigger}/start", v=ADF)
+    assert (await world.ok("GET", trigger, v=ADF))["properties"]["runtimeState"] == "Started"
+    runtime = f"{FACTORY}/integrationRuntimes/own"
+    await world.ok("PUT", runtime, {"properties": {"type": "SelfHosted"}}, v=ADF)
+    keys = await world.ok("POST", f"{runtime}/listAuthKeys", v=ADF)
+    renewed = await world.ok("POST", f"{runtime}/regenerateAuthKey", {"keyName": "authKey1"}, v=ADF)
+    assert renewed["authKey1"] != keys["authKey1"]
+    assert renewed["authKey2"] == keys["authKey2"]
+    assert (await world.send("PUT", f"{FACTORY}/pipelines/p", {}, v=ADF)).status == 400
+
+
+# --- API Management
+
+
+async def test_a_service_and_its_secrets(world: Any) -> None:
+    body = {
+        "location": "westeurope",
+        "sku": {"name": "Developer", "capacity": 1},
+        "properties": {"publisherEmail": "a@b.example", "publisherName": "me"},
+    }
+    for missing in ({"sku": {"name": "Huge"}}, {"properties": {"publisherName": "me"}}, {"sku": None}):
+        assert (await world.send("PUT", SERVICE, body | missing, v=APIM)).status == 400
+    await world.ok("PUT", SERVICE, body, v=APIM)
+    shown = await world.ok("GET", SERVICE, v=APIM)
+    assert shown["properties"]["gatewayUrl"] == "https://apis1.azure-api.net"
+    assert shown["properties"]["provisioningState"] == "Succeeded"
+    value = f"{SERVICE}/namedValues/token"
+    secret = {"properties": {"displayName": "token", "value": "hunter2", "secret": True}}
+    made = await world.send("PUT", value, secret, v=APIM)
+    assert b"hunter2" not in made.body
+    assert await world.ok("POST", f"{value}/listValue", v=APIM) == {"value": "hunter2"}
+    assert (await world.send("POST", f"{value}/listValue", v=APIM, who="reader")).status == 403
+    await world.ok("PATCH", value, {"properties": {"displayName": "t2"}}, v=APIM)
+    assert await world.ok("POST", f"{value}/listValue", v=APIM) == {"value": "hunter2"}
+    subscription = f"{SERVICE}/subscriptions/s"
+    await world.ok("PUT", subscription, {"properties": {"scope": "/apis", "displayName": "s"}}, v=APIM)
+    keys = await world.ok("POST", f"{subscription}/listSecrets", v=APIM)
+    assert (await world.send("POST", f"{subscription}/regeneratePrimaryKey", v=APIM)).status == 204
+    assert (await world.ok("POST", f"{subscription}/listSecrets", v=APIM))["primaryKey"] != keys["primaryKey"]
+
+
+# --- Container Instances
+
+
+def containers(**more: Any) -> dict[str, Any]:
+    one = {
+        "name": "main",
+        "properties": {
+            "image": "alpine",
+            "environmentVariables": [{"name": "OPEN", "value": "yes"}, {"name": "SHUT", "secureValue": "hunter2"}],
+            "resources": {"requests": {"cpu": 1, "memoryInGB": 1.5}},
+        },
+    }
+    return {"location": "westeurope", "properties": {"osType": "Linux", "containers": [one], **more}}
+
+
+async def test_a_container_group(world: Any) -> None:
+    secrets = {
+        "imageRegistryCredentials": [{"server": "s", "username": "u", "password": "hunter2"}],
+        "volumes": [{"name": "v", "azureFile": {"shareName": "s", "storageAccountKey": "hunter2"}}],
+        "ipAddress": {"type": "Public", "dnsNameLabel": "box", "ports": [{"port": 80}]},
+    }  # fmt: skip
+    made = await world.send("PUT", CONTAINERS, containers(**secrets), v=ACI)
+    assert made.status == 201
+    shown = await world.send("GET", CONTAINERS, v=ACI)
+    assert b"hunter2" not in made.body + shown.body
+    properties = shown.json["properties"]
+    assert properties["ipAddress"]["fqdn"] == "box.westeurope.azurecontainer.io"
+    assert properties["containers"][0]["properties"]["environmentVariables"] == [
+        {"name": "OPEN", "value": "yes"},
+        {"name": "SHUT"},
+    ]
+    assert properties["instanceView"]["state"] == "Running"
+    assert (await world.send("POST", f"{CONTAINERS}/stop", v=ACI)).status == 204
+    assert (await world.ok("GET", CONTAINERS, v=ACI))["properties"]["instanceView"]["state"] == "Stopped"
+    assert (await world.ok("GET", f"{CONTAINERS}/containers/main/logs", v=ACI)) == {"content": ""}
+    assert (await world.send("GET", f"{CONTAINERS}/containers/other/logs", v=ACI)).status == 404
+    assert (await world.send("PUT", CONTAINERS, containers(), v=ACI)).status == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"containers": []},
+        {"osType": "Solaris"},
+        {"containers": [{"name": "a", "properties": {}}]},
+        {"containers": [{"name": "a", "properties": {"image": "x"}}]},
+        {"containers": "many"},
+    ],
+)
+async def test_groups_that_are_refused(world: Any, change: Any) -> None:
+    assert (await world.send("PUT", CONTAINERS, containers(**change), v=ACI)).status == 400
