@@ -33,6 +33,7 @@ from keyfob.directory.cache import Directory
 from keyfob.directory.endpoint import TokenEndpoint as TokenService
 from keyfob.directory.fetcher import HttpKeyFetcher
 from keyfob.directory.first_party import load_first_party
+from keyfob.directory.graph import AadGraph, graph
 from keyfob.directory.keys import KeyRing
 from keyfob.directory.offered import not_offered
 from keyfob.directory.records import TENANTS
@@ -249,6 +250,8 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 "login": login,
                 "resource_manager": resource_manager,
                 "key_vault": Door(vault.plane, guard=guard, clock=clock),
+                "graph": graph(store=store, gate=guard, clock=clock, ids=ids),
+                "aad_graph": AadGraph(),
             },
             health=lambda: _well(store),
         )
