@@ -253,7 +253,7 @@ class ManagementGroups:
                     code="ManagementGroupHasRoleAssignments",
                 )
             await MANAGEMENT_GROUPS.delete(tx, _key(caller.tenant_id, name))
-        return Reply(200)
+        return Reply(204)  # azure-cli takes 202, which needs a place to ask again, or 204
 
     # --- subscriptions
 
