@@ -171,6 +171,55 @@ def node_program() -> list[str]:
     return [node, str(folder / "read-secret.mjs")]
 
 
+def _built_here(name: str, what: str) -> str:
+    """A Go program of the folder `name` beside this file, built into the cache."""
+    go = _need("go")
+    binary = CACHE / name / "program"
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    _build([go, "build", "-o", str(binary), "."], Path(__file__).parent / name, what)
+    return str(binary)
+
+
+@pytest.fixture(scope="session")
+def go_management() -> str:
+    return _built_here("go_management", "the Go management program")
+
+
+@pytest.fixture(scope="session")
+def go_terraform() -> str:
+    return _built_here("go_terraform", "the program of terraform's libraries")
+
+
+@pytest.fixture(scope="session")
+def managed(server: Server) -> Server:
+    """`sdk-owner` owns the subscription; `sdk-reader` reads the group they are in, `sdks`."""
+    group = "/subscriptions/{subscription}/resourceGroups/sdks"
+    server.rest("PUT", f"{group}?api-version=2024-11-01", {"location": "westeurope"})
+    roles = (
+        ("sdk-owner", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "/subscriptions/{subscription}"),
+        ("sdk-reader", "acdd72a7-3385-48ef-bd42-f606fba81ae7", group),
+    )
+    for number, (name, role, scope) in enumerate(roles):
+        machine = server.rest(
+            "PUT",
+            f"{group}/providers/Microsoft.Compute/virtualMachines/{name}?api-version=2024-11-01",
+            {"location": "westeurope", "identity": {"type": "SystemAssigned"}},
+        )
+        server.rest(
+            "PUT",
+            f"{scope}/providers/Microsoft.Authorization/roleAssignments/00000000-0000-4000-9000-{number:012d}"
+            "?api-version=2022-04-01",
+            {
+                "properties": {
+                    "roleDefinitionId": f"/providers/Microsoft.Authorization/roleDefinitions/{role}",
+                    "principalId": machine["identity"]["principalId"],
+                    "principalType": "ServicePrincipal",
+                }
+            },
+        )
+    return server
+
+
 @pytest.fixture(scope="session")
 def go_program() -> list[str]:
     go = _need("go")

@@ -15,39 +15,14 @@ from keyfob.hosts.sandbox.run import unavailable
 
 pytestmark = [pytest.mark.clients, pytest.mark.sandbox]
 PROGRAM = Path(__file__).parent / "management" / "manage.py"
-OWNER = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
-GROUP = "sdks-python"
+GROUP = "sdks"
 
 
-@pytest.fixture(scope="module")
-def managed(server):
-    """`sdk-owner` owns the subscription, `sdk-reader` reads the group."""
+@pytest.fixture(scope="module", autouse=True)
+def sandbox():
     if sentence := unavailable():
         pytest.skip(sentence)
-    group = f"/subscriptions/{{subscription}}/resourceGroups/{GROUP}"
-    server.rest("PUT", f"{group}?api-version=2024-11-01", {"location": "westeurope"})
-    for number, (name, role, scope) in enumerate(
-        (("sdk-owner", OWNER, "/subscriptions/{subscription}"), ("sdk-reader", READER, group))
-    ):
-        machine = server.rest(
-            "PUT",
-            f"{group}/providers/Microsoft.Compute/virtualMachines/{name}?api-version=2024-11-01",
-            {"location": "westeurope", "identity": {"type": "SystemAssigned"}},
-        )
-        server.rest(
-            "PUT",
-            f"{scope}/providers/Microsoft.Authorization/roleAssignments/"
-            f"00000000-0000-4000-9000-{number:012d}?api-version=2022-04-01",
-            {
-                "properties": {
-                    "roleDefinitionId": f"/providers/Microsoft.Authorization/roleDefinitions/{role}",
-                    "principalId": machine["identity"]["principalId"],
-                    "principalType": "ServicePrincipal",
-                }
-            },
-        )
-    return server
 
 
 NAMESPACES = {"sites": "Microsoft.Web", "containers": "Microsoft.ContainerInstance"}
