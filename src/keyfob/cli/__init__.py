@@ -27,6 +27,8 @@ COMMANDS = {
     "services": "keyfob.cli.services:services",
     "ca": "keyfob.cli.clouds:ca",
     "demo": "keyfob.cli.demo:demo",
+    "export": "keyfob.cli.export:export",
+    "load": "keyfob.cli.load:load",
 }
 
 

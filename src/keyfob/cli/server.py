@@ -30,8 +30,20 @@ from keyfob.store.file_lock import is_held
     metavar="EDITION",
     help="What each cloud offers: current, 2019-06-19 or 2018-11-28; `keyfob services` shows them.",
 )
+@click.option(
+    "--load",
+    "seed",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Make what this template or seed says, as `keyfob load` does.",
+)
 def up(
-    detach: bool, data: str | None, database: str | None, port: int | None, cloud: str | None, availability: str | None
+    detach: bool,
+    data: str | None,
+    database: str | None,
+    port: int | None,
+    cloud: str | None,
+    availability: str | None,
+    seed: Path | None,
 ) -> None:
     """Start the server.
 
@@ -39,6 +51,7 @@ def up(
     Examples:
       keyfob up --detach
       keyfob up --data ./sandbox --port 0
+      keyfob up --detach --load world.json
       keyfob up --database postgresql://keyfob@127.0.0.1/keyfob
     """
     settings = read_settings(data=data, database=database, port=port, cloud=cloud, availability=availability)
@@ -49,11 +62,25 @@ def up(
     if detach:
         _detach(settings)
         _welcome(settings)
+        _load(settings, seed)
         return
     from keyfob.app import serve
 
     ready = os.environ.pop("KEYFOB_READY_FD", None)
-    serve(settings, ready_fd=int(ready) if ready else None, on_ready=None if ready else lambda: _welcome(settings))
+
+    def greet() -> None:
+        _welcome(settings)
+        _load(settings, seed)
+
+    serve(settings, ready_fd=int(ready) if ready else None, on_ready=None if ready else greet)
+
+
+def _load(settings: Settings, seed: Path | None) -> None:
+    if seed is not None:
+        from keyfob.cli.client import Client
+        from keyfob.cli.load import load_file
+
+        load_file(seed, Client(settings.data))
 
 
 def _detach(settings: Settings) -> None:
