@@ -32,6 +32,7 @@ def load_catalog() -> Catalog:
     roles = {app["app_id"]: tuple(_role(role) for role in app.get("app_roles", ())) for app in first_party}
     roles[GRAPH] = tuple(_role(role) for role in read("graph_app_roles"))
     properties = {name: frozenset(found) for name, found in read("graph_properties").items()}
+    properties["servicePrincipal"] |= {"createdDateTime", "samlSingleSignOnSettings"}  # shown, but not in the metadata
     properties["domain"] = frozenset({"id", "isDefault", "isInitial", "isVerified", "authenticationType"})
     return Catalog(
         roles=roles,
