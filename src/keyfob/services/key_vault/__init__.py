@@ -9,6 +9,7 @@ from keyfob.access.guard import Guard
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import HttpPlane, Provider, ResourceType
+from keyfob.services.key_vault.children import SecretChildren
 from keyfob.services.key_vault.control import VaultRoutes
 from keyfob.services.key_vault.dialect import KeyVaultDialect
 from keyfob.services.key_vault.hot import HotSecrets
@@ -42,6 +43,7 @@ def key_vault(
     """`master_key` has at least 32 bytes and is kept apart from the database."""
     secrets = Secrets(sealing=Sealing(master_key), ids=ids)
     vaults = VaultOperations(secrets)
+    children = SecretChildren(store=store, secrets=secrets)
     locator = Locator(store=store, clouds=clouds, vaults=vaults)
     remembered = Remembered(store)
     provider = Provider(
@@ -54,8 +56,9 @@ def key_vault(
                 name_pattern=NAME,
                 note="Network rules are kept, not enforced. Keys, certificates and managed HSMs are absent.",
             ),
+            *children.types(),
         ),
-        routes=VaultRoutes(store=store, vaults=vaults).rows(),
+        routes=(*VaultRoutes(store=store, vaults=vaults).rows(), *children.routes()),
         registered=True,
     )
     plane = HttpPlane(

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from keyfob.arm.resources import RESOURCES, resource_not_found
 from keyfob.clock import iso
 from keyfob.declare import Action, Call, Route, SignedIn, Target
 from keyfob.errors import Forbidden, InvalidInput, NotFound
 from keyfob.resource_id import ResourceId
 from keyfob.services.key_vault import policies
+from keyfob.services.key_vault.children import combine
 from keyfob.services.key_vault.model import DeletedVault, Recovery
 from keyfob.services.key_vault.records import DELETED_VAULTS, deleted_vault_key
 from keyfob.services.key_vault.vaults import API_VERSIONS, TYPE, VaultOperations, in_use, is_name
@@ -22,7 +22,6 @@ from keyfob.wire.http import Reply
 _SUBSCRIPTION = "/subscriptions/{subscriptionId}/providers/Microsoft.KeyVault"
 _VAULT = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroup}/providers/" + TYPE + "/{name}"
 _DELETED = _SUBSCRIPTION + "/locations/{location}/deletedVaults/{name}"
-_KINDS = frozenset({"add", "replace", "remove"})
 
 
 class VaultRoutes:
@@ -91,27 +90,13 @@ class VaultRoutes:
 
     async def policies(self, call: Call) -> Reply:
         """`PUT …/accessPolicies/{add|replace|remove}`."""
-        kind = call.parameters["kind"].lower()
-        if kind not in _KINDS:
-            raise InvalidInput(f"The operation kind '{kind[:40]}' is not add, replace or remove.", code="BadRequest")
         given = _object(call.request.body).get("properties")
         listed = given.get("accessPolicies") if isinstance(given, Mapping) else None
         async with self._store.transaction() as tx:
-            row = await RESOURCES.get(tx, call.scope.key)
-            if row is None:
-                raise resource_not_found(call.scope)
-            properties = row.value.properties
-            checked = policies.check(listed, str(properties.get("tenantId", "")))
-            combined = policies.combine(kind, properties.get("accessPolicies") or [], checked)
-            if len(combined) > policies.MOST:
-                raise InvalidInput(f"A vault has at most {policies.MOST} access policies.", code="BadRequest")
-            changed = msgspec.structs.replace(
-                row.value, properties={**properties, "accessPolicies": combined}, changed=call.now
-            )
-            await RESOURCES.put(tx, row.key, changed)
+            combined = await combine(tx, call.scope, call.parameters["kind"], listed, call.now)
         return Reply.json(
             {
-                "id": f"{row.value.id}/accessPolicies/",
+                "id": f"{call.scope}/accessPolicies/",
                 "type": f"{TYPE}/accessPolicies",
                 "properties": {"accessPolicies": combined},
             }
