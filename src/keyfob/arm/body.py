@@ -111,7 +111,9 @@ def checked_tags(tags: Mapping[str, str | None] | None) -> dict[str, str]:
             "Tag names are case-insensitive, and one of them is given twice.", code="DuplicateTagNames", target="tags"
         )
     for name, value in found.items():
-        if not name or not _NOT_IN_TAG_NAMES.isdisjoint(name) or any(ord(c) < 32 for c in name):
+        # `hidden-related:/subscriptions/…` is how the portal and Azure's own templates link resources
+        free = name.lower().startswith("hidden-")
+        if not name or not (free or _NOT_IN_TAG_NAMES.isdisjoint(name)) or any(ord(c) < 32 for c in name):
             raise InvalidInput(
                 f"The tag names '{name[:100]}' have reserved characters '<,>,%,&,\\,?,/' or control characters.",
                 code="InvalidTagNameCharacters",
