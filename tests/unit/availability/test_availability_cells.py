@@ -15,12 +15,18 @@ import pytest
 
 TABLES: dict[str, Any] = json.loads(files("keyfob.clouds").joinpath("data/availability.json").read_text())
 CLOUDS = ("AzureCloud", "AzureUSGovernment", "AzureChinaCloud", "AzureGermanCloud")
+DEFINITION = {
+    "$schema": "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/2016-06-01/workflowdefinition.json#",
+    "contentVersion": "1.0.0.0",
+    "triggers": {},
+    "actions": {},
+}
 BODIES: dict[str, dict[str, Any]] = {
     "virtual-machines": {},
     "virtual-machine-scale-sets": {"sku": {"name": "Standard_DS1_v2", "capacity": 1}},
     "app-service": {"kind": "app"},
     "functions": {"kind": "functionapp,linux"},
-    "logic-apps": {"properties": {"definition": {}}},
+    "logic-apps": {"properties": {"definition": DEFINITION}},
     "data-factory-v2": {},
     "api-management": {
         "sku": {"name": "Developer", "capacity": 1},

@@ -92,7 +92,7 @@ def test_removing_an_identity_is_never_refused(worlds):
     world = worlds("2018-11-28", "AzureChinaCloud")
     path = f"{world.group}/providers/Microsoft.Logic/workflows/{world.name()}"
     version = world.version("Microsoft.Logic/workflows")
-    world.made("PUT", path, version, {"location": world.location, "properties": {"definition": {}}})
+    world.made("PUT", path, version, {"location": world.location, "properties": {"definition": {"actions": {}}}})
     reply = world.arm("PATCH", path, version, {"identity": {"type": "None"}})
     assert reply.status == 200
     assert "Warning" not in dict(reply.headers)
