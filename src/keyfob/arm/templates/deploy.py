@@ -185,7 +185,7 @@ class Run:
             status = _status(500)
             failure = {"code": "InternalServerError", "message": "The resource could not be deployed."}
         if failure is not None:
-            self.errors.append({"code": failure["code"], "target": str(part.id), **failure})
+            self.errors.append({**failure, "target": str(part.id)})
         await self.journal.operation(
             self,
             msgspec.structs.replace(
@@ -387,8 +387,8 @@ def _problem(error: Mapping[str, Any]) -> Problem:
 def _bad_output(name: str, message: str) -> dict[str, Any]:
     return {
         "code": "DeploymentOutputEvaluationFailed",
-        "message": f"Unable to evaluate template outputs: '{name}'. Please see error details and deployment operations. "
-        "Please see https://aka.ms/arm-common-errors for usage details.",
+        "message": f"Unable to evaluate template outputs: '{name}'. Please see error details and deployment "
+        "operations. Please see https://aka.ms/arm-common-errors for usage details.",
         "details": [
             {
                 "code": "DeploymentOutputEvaluationFailed",

@@ -143,8 +143,8 @@ def check(one: Declared, value: Any, template: Mapping[str, Any], name: str, dep
     _, wanted, called = _KINDS[one.kind]
     if not isinstance(value, wanted) or (isinstance(value, bool) and one.kind == "int"):
         raise InvalidTemplate(
-            f"Template parameter JToken type is not valid. Expected '{called}'. Actual '{type_name(value)}'. Please see "
-            "https://aka.ms/arm-parameter-file for usage details."
+            f"Template parameter JToken type is not valid. Expected '{called}'. Actual '{type_name(value)}'. Please "
+            "see https://aka.ms/arm-parameter-file for usage details."
         )
     _limits(schema, value, name)
     if depth < 20:
@@ -163,13 +163,11 @@ def _limits(schema: Mapping[str, Any], value: Any, name: str) -> None:
                 )
     start = f"The provided value for the template parameter '{name}' is not valid."
     if isinstance(value, int) and not isinstance(value, bool):
-        for limit, wrong, word in (
-            ("minValue", lambda a, b: a < b, "greater"),
-            ("maxValue", lambda a, b: a > b, "less"),
-        ):
-            bound = schema.get(limit)
-            if isinstance(bound, int) and wrong(value, bound):
-                raise InvalidTemplate(f"{start} Value should be {word} than or equal to '{bound}'. {_SEE}")
+        least, most = schema.get("minValue"), schema.get("maxValue")
+        if isinstance(least, int) and value < least:
+            raise InvalidTemplate(f"{start} Value should be greater than or equal to '{least}'. {_SEE}")
+        if isinstance(most, int) and value > most:
+            raise InvalidTemplate(f"{start} Value should be less than or equal to '{most}'. {_SEE}")
     if isinstance(value, str | list):
         low, high = schema.get("minLength"), schema.get("maxLength")
         if isinstance(low, int) and len(value) < low:

@@ -260,8 +260,8 @@ class Deployments(Journal):
             if row is not None and row.value.state in ACTIVE and not self._dead(row.value):
                 began = iso(row.value.began)
                 raise Conflict(
-                    f"Unable to edit or replace deployment '{record.name}': previous deployment from '{began}' is still "
-                    f"active (expiration time is '{iso(row.value.began + 7 * 86_400)}'). Please see "
+                    f"Unable to edit or replace deployment '{record.name}': previous deployment from '{began}' is "
+                    f"still active (expiration time is '{iso(row.value.began + 7 * 86_400)}'). Please see "
                     "https://aka.ms/arm-deploy for usage details.",
                     code="DeploymentActive",
                 )

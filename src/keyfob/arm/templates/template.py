@@ -300,10 +300,8 @@ class _Opening:
         rows = children.items() if isinstance(children, Mapping) else enumerate(children)
         for key, child in rows:
             below = str(key) if isinstance(children, Mapping) else ""
-            inside = frame
-            if isinstance(child, Mapping) and not condition:
-                child = {**child, "condition": False}
-            self._resource(child, inside, (*path, "resources", key), below, (kind, name))
+            stopped = {**child, "condition": False} if isinstance(child, Mapping) and not condition else child
+            self._resource(stopped, frame, (*path, "resources", key), below, (kind, name))
 
     def _type_and_name(
         self, resource: Mapping[str, Any], frame: Frame, path: Path, above: tuple[str, str] | None

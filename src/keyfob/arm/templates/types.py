@@ -14,13 +14,22 @@ from keyfob.arm.templates.request import read_wanted, template_hash
 from keyfob.arm.templates.service import Deployments
 from keyfob.arm.templates.source import read_source
 from keyfob.arm.templates.what_if import what_if
-from keyfob.arm.versions import RESOURCES_VERSIONS
 from keyfob.declare import Action, Call, Caller, Level, Provider, ResourceType, Route, SignedIn, Target
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Reply
 
 _NAME = "Microsoft.Resources/deployments"
+VERSIONS = (
+    *("2014-04-01-preview", "2015-01-01", "2015-11-01", "2016-02-01", "2016-06-01", "2016-07-01", "2016-09-01"),
+    *("2017-03-01", "2017-05-01", "2017-05-10", "2017-06-01", "2017-08-01", "2017-09-01", "2018-01-01", "2018-02-01"),
+    *("2018-05-01", "2018-06-01", "2018-07-01", "2018-08-01", "2018-09-01", "2018-11-01", "2019-03-01", "2019-05-01"),
+    *("2019-05-10", "2019-06-01", "2019-07-01", "2019-08-01", "2019-09-01", "2019-10-01", "2019-11-01", "2020-01-01"),
+    *("2020-05-01", "2020-06-01", "2020-07-01", "2020-08-01", "2020-09-01", "2020-10-01", "2021-01-01", "2021-04-01"),
+    *("2022-01-01", "2022-05-01", "2022-06-01", "2022-09-01", "2022-12-01", "2023-03-01", "2023-07-01", "2024-03-01"),
+    *("2024-07-01", "2024-08-01", "2024-11-01", "2025-03-01", "2025-04-01"),
+)
+"""As `az provider show -n Microsoft.Resources` lists them for deployments."""
 _ALL = f"/{{+scope}}/providers/{_NAME}"
 _ONE = f"{_ALL}/{{name}}"
 _OLD = "/subscriptions/{subscription}/resourcegroups/{group}/deployments/{name}/operations"
@@ -30,7 +39,7 @@ _OLD = "/subscriptions/{subscription}/resourcegroups/{group}/deployments/{name}/
 def deployments_provider(deployments: Deployments) -> Provider:
     """`declare.Provider` for `Microsoft.Resources`. Its type is declared for lists of providers; routes answer."""
     routes = _Routes(deployments)
-    kind = ResourceType(name=_NAME, api_versions=RESOURCES_VERSIONS, level=Level.ANYWHERE, tracked=False)
+    kind = ResourceType(name=_NAME, api_versions=VERSIONS, level=Level.ANYWHERE, tracked=False)
     return Provider(namespace="Microsoft.Resources", types=(kind,), routes=routes.table(), registered=True)
 
 
@@ -43,7 +52,7 @@ class _Routes:
         self._deployments = deployments
 
     def table(self) -> tuple[Route, ...]:
-        v = RESOURCES_VERSIONS
+        v = VERSIONS
         read, operations = _may("read"), _may("operations/read")
         anyone = SignedIn("nothing is read or written: the template comes with the request")
         export = Action("Microsoft.Resources/subscriptions/resourceGroups/exportTemplate/action")

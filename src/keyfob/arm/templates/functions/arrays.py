@@ -292,8 +292,12 @@ def _group_by(frame: Frame, node: Call) -> dict[str, Any]:
 
 def _to_object(frame: Frame, node: Call) -> dict[str, Any]:
     rows, name = _rows(frame, node), _lambda(frame, node, 1, 1, 2)
-    value = _lambda(frame, node, 2, 1, 2) if len(node.arguments) > 2 else lambda row, _at: row
+    value = _lambda(frame, node, 2, 1, 2) if len(node.arguments) > 2 else _itself
     return {text("toObject", name(row, at)): value(row, at) for at, row in enumerate(rows)}
+
+
+def _itself(row: Any, _at: int) -> Any:
+    return row
 
 
 def _map_values(frame: Frame, node: Call) -> dict[str, Any]:

@@ -76,10 +76,8 @@ def _variable(frame: Frame, node: Call, arguments: list[Any]) -> Any:
 def _copy_index(frame: Frame, node: Call, arguments: list[Any]) -> int:
     name = next((one for one in arguments if isinstance(one, str)), "").lower()
     offset = next((integer("copyIndex", one) for one in arguments if not isinstance(one, str)), 0)
-    if not name:
-        # outside of property loops the resource's own loop is meant
-        if frame.loops:
-            return frame.loops[-1].index + offset
+    if not name and frame.loops:  # the innermost is meant
+        return frame.loops[-1].index + offset
     for loop in reversed(frame.loops):
         if loop.name == name:
             return loop.index + offset
@@ -212,7 +210,7 @@ def _resource(frame: Frame, node: Call, given: Any) -> tuple[str, str]:
         raise _misplaced(node.name)
     found = frame.known.named(name) if frame.known is not None else None
     if found is not None:
-        return found
+        return str(found[0]), str(found[1])
     try:
         if not name.startswith("/"):
             raise ValueError
