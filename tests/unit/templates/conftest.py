@@ -39,7 +39,7 @@ class Arm:
 
     async def made(self, path: str, body: Any, version: str = VERSION) -> Any:
         answer = await self.call("PUT", path, body, version)
-        assert answer.status in (200, 201), answer.body
+        assert answer.status in (200, 201), answer.body.decode()
         return answer.json()
 
     def at(self, name: str, scope: str | None = None) -> str:
@@ -69,7 +69,7 @@ class Arm:
     async def deploy(self, wanted: Any, parameters: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Deployed, and what became of it."""
         answer = await self.put(wanted, parameters, **more)
-        assert answer.status in (200, 201), answer.body
+        assert answer.status in (200, 201), answer.body.decode()
         return await self.ended(more.get("name", "d"), more.get("scope"))
 
     async def succeeds(self, wanted: Any, parameters: Mapping[str, Any] | None = None, **more: Any) -> Any:

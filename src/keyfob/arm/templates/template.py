@@ -258,7 +258,17 @@ class _Opening:
         index: int,
     ) -> None:
         self._budget.spend()
-        kind, name = self._type_and_name(resource, frame, path, above)
+        condition = self._condition(resource, frame)
+        try:
+            kind, name = self._type_and_name(resource, frame, path, above)
+            id = self._id(resource, frame, kind, name)
+        except ExpressionError:
+            if condition:
+                raise
+            # what is not deployed need not have a name: those of optional resources often cannot be evaluated
+            kind = str(resource.get("type", ""))
+            name = "/".join("-" * kind.count("/"))
+            id = ROOT.provider(kind, *name.split("/"))
         if len(self._parts) >= MOST_RESOURCES:
             raise InvalidTemplate(
                 f"The number of template resources limit exceeded. Limit: '{MOST_RESOURCES}' and actual: "
@@ -272,14 +282,9 @@ class _Opening:
                 f"api-version is missing. {_SYNTAX}",
                 place,
             )
-        condition = evaluate(resource.get("condition", True), frame)
-        if isinstance(condition, str) and condition.lower() in ("true", "false"):
-            condition = condition.lower() == "true"
-        if not isinstance(condition, bool):
-            raise ExpressionError("the condition must evaluate to a boolean.")
         depends = resource.get("dependsOn") or []
         part = Part(
-            id=self._id(resource, frame, kind, name),
+            id=id,
             type=kind,
             name=name,
             api_version=version,
@@ -302,6 +307,14 @@ class _Opening:
             below = str(key) if isinstance(children, Mapping) else ""
             stopped = {**child, "condition": False} if isinstance(child, Mapping) and not condition else child
             self._resource(stopped, frame, (*path, "resources", key), below, (kind, name))
+
+    def _condition(self, resource: Mapping[str, Any], frame: Frame) -> bool:
+        condition = evaluate(resource.get("condition", True), frame)
+        if isinstance(condition, str) and condition.lower() in ("true", "false"):
+            return condition.lower() == "true"
+        if not isinstance(condition, bool):
+            raise ExpressionError("the condition must evaluate to a boolean.")
+        return condition
 
     def _type_and_name(
         self, resource: Mapping[str, Any], frame: Frame, path: Path, above: tuple[str, str] | None
