@@ -21,7 +21,25 @@ ASSIGNMENTS, LOCKS = "Microsoft.Authorization/roleAssignments", "Microsoft.Autho
 ASSIGNMENTS_API, LOCKS_API, DEPLOYMENTS_API = "2022-04-01", "2020-05-01", "2021-04-01"
 IDENTITIES, IDENTITIES_API = "Microsoft.ManagedIdentity/userAssignedIdentities", "2023-01-31"
 _ENVELOPE = ("location", "tags", "sku", "kind", "plan", "zones", "extendedLocation", "managedBy")
-_READ_ONLY = frozenset({"provisioningState", "instanceView", "vmId", "timeCreated", "uniqueId", "createdOn"})
+PASSWORD = "[parameters('password')]"
+"""Stands for a password that a type wants and never shows; what it becomes is new each time, unless it is given."""
+_PASSWORDS = {"microsoft.sql/servers": ("administratorLogin", "administratorLoginPassword")}
+"""Type → the property that makes a password necessary, and the password's."""
+_BY_ITSELF = frozenset({"microsoft.sql/servers/databases/master"})
+"""Made with its parent: type and name."""
+_READ_ONLY = frozenset(
+    [
+        *("provisioningState", "instanceView", "vmId", "timeCreated", "uniqueId", "createdOn", "creationTime"),
+        *(
+            "creationDate",
+            "keyCreationTime",
+            "databaseId",
+            "currentSku",
+            "primaryEndpoints",
+            "fullyQualifiedDomainName",
+        ),
+    ]
+)
 _OWN = {IDENTITIES.lower(): frozenset({"principalId", "clientId", "tenantId"})}
 """Read-only properties of one type."""
 
@@ -66,7 +84,7 @@ class Export:
             self._list(f"{self.subscription}/resourceGroups", RESOURCES_API) if group is None else [self._group(group)]
         )
         found = {str(one["id"]).lower(): one for one in self._all(scope)}
-        tie = Ties(self.subscription, found.values(), self._version)
+        tie = Ties(self.subscription, self._client.operator["tenant_id"], found.values(), self._version)
         parts = {str(one["id"]).lower(): tie.resource(one, self._version(one["type"])) for one in found.values()}
         extensions = self._extensions(scope, tie, found)
         if group is not None:
@@ -143,8 +161,8 @@ class Export:
                 continue
             seen.add(id.lower())
             answer = self._client.arm("GET", id, api_version=self._version(kind))
-            if answer.status != 200:  # deleted meanwhile
-                continue
+            if answer.status != 200 or f"{kind}/{answer.json()['name']}".lower() in _BY_ITSELF:
+                continue  # deleted meanwhile, or nobody's to make
             yield answer.json()
             for child in self._children.get(kind.lower(), ()):
                 below = self._client.arm("GET", f"{id}/{child.rpartition('/')[2]}", api_version=self._version(child))
@@ -174,9 +192,10 @@ class Ties:
     """What ties resources together: ids inside bodies become expressions, and an order."""
 
     def __init__(
-        self, subscription: str, resources: Iterable[Mapping[str, Any]], version: Callable[[str], str]
+        self, subscription: str, tenant: str, resources: Iterable[Mapping[str, Any]], version: Callable[[str], str]
     ) -> None:
         self._subscription = subscription
+        self._tenant = tenant
         self._ids: dict[str, str] = {}
         self._principals: dict[str, str] = {}
         for one in resources:
@@ -198,6 +217,8 @@ class Ties:
         """A text as a template has it: ids in this subscription relative to whichever it is deployed to."""
         if value.lower() == self._subscription.lower():
             return "[subscription().id]"
+        if value.lower() == self._tenant.lower():
+            return "[subscription().tenantId]"
         if value.lower().startswith(self._subscription.lower() + "/"):
             return f"[{self._call(value)}]"
         return f"[{value}" if value.startswith("[") else value
@@ -225,6 +246,9 @@ class Ties:
         hidden = _READ_ONLY | _OWN.get(str(one["type"]).lower(), frozenset())
         properties = {name: value for name, value in (one.get("properties") or {}).items() if name not in hidden}
         part["properties"] = self._value(properties, named)
+        login, password = _PASSWORDS.get(str(one["type"]).lower(), ("", ""))
+        if login and properties.get(login):
+            part["properties"][password] = PASSWORD
         named.update(key for key in id.chain() if key in self._ids)
         named.discard(id.key)
         if named:
@@ -269,4 +293,7 @@ def _names(text: str, id: str) -> bool:
 
 
 def _template(schema: str, resources: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"$schema": schema, "contentVersion": "1.0.0.0", "resources": resources}
+    template: dict[str, Any] = {"$schema": schema, "contentVersion": "1.0.0.0"}
+    if any(PASSWORD in part.get("properties", {}).values() for part in resources):
+        template["parameters"] = {"password": {"type": "securestring", "defaultValue": "[concat('Kf1!', newGuid())]"}}
+    return template | {"resources": resources}

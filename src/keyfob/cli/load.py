@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from keyfob.cli.client import LOCAL_API, RESOURCES_API, Client, Failure, operator_file, sentence
+from keyfob.cli.client import LOCAL_API, RESOURCES_API, Answer, Client, Failure, operator_file, sentence
 from keyfob.cli.output import data_option, say, tenant_option
 from keyfob.resource_id import ResourceId
 
@@ -132,7 +132,8 @@ class Deployment:
         answer = self._client.arm("GET", f"{path}/operations", api_version=DEPLOYMENTS_API)
         for row in answer.json().get("value", []) if answer.status == 200 else []:
             target = row["properties"].get("targetResource") or {}
-            if row["properties"].get("provisioningState") == "Succeeded" and row["operationId"] not in told:
+            done = row["properties"].get("provisioningState") == "Succeeded" and "resourceType" in target
+            if done and row["operationId"] not in told:
                 told.add(row["operationId"])
                 say(f"  made {target.get('resourceType', '')} {target.get('resourceName', '')}", dim=True)
 
@@ -309,8 +310,27 @@ class Seed:
         answer = self._client.arm("PUT", path, body, api_version=version)
         if answer.status >= 300:
             raise Failure(f"{path}: {sentence(answer)}")
-        if answer.status == 201:
+        self._finished(path, answer)
+        if answer.status in (201, 202):
             say(f"  made {path.rpartition('/providers/')[2] or path.rpartition('/')[2]}", dim=True)
+
+    def _finished(self, path: str, answer: Answer) -> None:
+        """Waits for what goes on after the answer. Raises `Failure` when it ends badly."""
+        poll = answer.headers.get("azure-asyncoperation") or (
+            answer.headers.get("location") if answer.status == 202 else None
+        )
+        until = time.monotonic() + _PATIENCE
+        while poll:
+            if time.monotonic() > until:
+                raise Failure(f"{path} takes too long; it goes on without being watched.")
+            now = self._client.arm("GET", poll)
+            shown = now.json() if now.body else None
+            state = shown.get("status") if isinstance(shown, dict) else None
+            if now.status >= 300 or state in ("Failed", "Canceled"):
+                raise Failure(f"{path}: {sentence(now)}")
+            if now.status != 202 and (state is None or state == "Succeeded"):
+                return
+            time.sleep(0.1)
 
     def _version(self, kind: str) -> str:
         if not self._versions:

@@ -118,6 +118,7 @@ async def test_what_was_made_is_exported_with_its_ties(served: Any, tmp_path: Pa
     )
     assert [text.rpartition(".")[2] for text in principals] == ["principalId]", "principalId]"]
     assert any("'Full').identity.principalId" in text for text in principals)
+    assert parts["seeded-vault"]["properties"]["tenantId"] == "[subscription().tenantId]"
     everything = await asyncio.to_thread(Export(client).template, None)
     kinds = [(part["type"].rpartition("/")[2], part["name"]) for part in everything["resources"]]
     assert ("resourceGroups", "extras") in kinds
@@ -174,7 +175,47 @@ def test_parents_and_what_is_named_come_first() -> None:
 
 
 def test_texts_that_look_like_expressions_stay_texts() -> None:
-    ties = Ties("/subscriptions/s", [], lambda kind: "1")
+    ties = Ties("/subscriptions/s", "t", [], lambda kind: "1")
     assert ties.text("[x]") == "[[x]"
     assert ties.text("/subscriptions/S/it's") == "[concat(subscription().id, '/it''s')]"
+    assert ties.text("T") == "[subscription().tenantId]"
     assert ties.text("/subscriptions/other/x") == "/subscriptions/other/x"
+
+
+async def test_what_was_exported_is_made_again_elsewhere(served: Any, tmp_path: Path) -> None:
+    world, client = served
+    users = [{"userPrincipalName": "ann@keyfob.onmicrosoft.com"}]
+    groups = [{"displayName": "staff", "members": ["ann@keyfob.onmicrosoft.com"]}]
+    seed = json.loads(json.dumps({**SEED, "users": users, "groups": groups}))
+    del seed["resourceGroups"][0]["resources"][2]  # a deleted vault's name is not free at once
+    await asyncio.to_thread(load_file, written(tmp_path, seed, world), client)
+    before = await state(world)
+    template = await asyncio.to_thread(Export(client).template, "seeded")
+    old = (await world.good("GET", machine(world), version="2024-03-01"))["identity"]["principalId"]
+    for one in (await world.good("GET", assigned(world), version="2022-04-01"))["value"]:
+        if "/seeded" in one["properties"]["scope"]:
+            await world.good("DELETE", one["id"], version="2022-04-01")
+    await world.good("DELETE", f"{world.subscription}/resourceGroups/seeded")
+    await world.app.resource_manager.engine.operations.settle()
+    assert len(await state(world)) < len(before)
+    file = written(tmp_path, template)
+    with pytest.raises(Failure, match="--group"):
+        await asyncio.to_thread(load_file, file, client)
+    await asyncio.to_thread(load_file, file, client, group="seeded")
+    assert await state(world) == before
+    new = (await world.good("GET", machine(world), version="2024-03-01"))["identity"]["principalId"]
+    assert new != old
+    holders = {
+        one["properties"]["principalId"]
+        for one in (await world.good("GET", assigned(world), version="2022-04-01"))["value"]
+    }
+    assert new in holders
+    assert old not in holders
+
+
+def machine(world: Any) -> str:
+    return f"{world.subscription}/resourceGroups/seeded/providers/{MACHINE}/web"
+
+
+def assigned(world: Any) -> str:
+    return f"{world.subscription}/providers/Microsoft.Authorization/roleAssignments"
