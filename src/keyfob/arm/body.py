@@ -64,15 +64,15 @@ def parse_envelope(body: Mapping[str, Any]) -> Envelope:
 
 def merged(before: Resource, change: Envelope) -> Envelope:
     """What PATCH makes of a resource: RFC 7396 for objects, replacement for the rest."""
-    tags: dict[str, str | None] = {**before.tags}
+    tags: dict[str, tuple[str, str | None]] = {name.lower(): (name, value) for name, value in before.tags.items()}
     for name, value in (change.tags or {}).items():
         # a tag's name compares without case: its new spelling replaces the old
-        tags = {known: kept for known, kept in tags.items() if known.lower() != name.lower()}
+        tags.pop(name.lower(), None)
         if value is not None:
-            tags[name] = value
+            tags[name.lower()] = (name, value)
     return Envelope(
         location=before.location if change.location is None else change.location,
-        tags=tags,
+        tags=dict(tags.values()),
         sku=merge_patch(before.sku or {}, change.sku) if change.sku is not None else before.sku,
         kind=before.kind if change.kind is None else change.kind,
         plan=merge_patch(before.plan or {}, change.plan) if change.plan is not None else before.plan,
