@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -75,6 +75,9 @@ class World:
         kind = self.app.resource_manager.registry.find(type)
         assert kind is not None, type
         return kind.api_versions[-1] if not kind.any_version else "2024-05-01"
+
+    def run(self, doing: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(doing)
 
     def name(self) -> str:
         self._number += 1
