@@ -7,6 +7,7 @@ use that grant it. A decision then walks up the scope's key, one dictionary look
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from operator import attrgetter
 
 from keyfob.access.decide import Denial, Grant, Person, forbidden, refusal, shortfall_of
 from keyfob.access.memo import Memo
@@ -16,6 +17,7 @@ from keyfob.resource_id import ResourceId
 
 ByScope = dict[str, tuple[Grant, ...]]
 _ROOT = "/"
+_BY_ID = attrgetter("id")
 
 
 class Index:
@@ -40,7 +42,7 @@ class Index:
         self.drop(name)
         self._grants[name] = grant
         here = self._by_principal.setdefault(grant.principal_id, {})
-        here[grant.scope] = tuple(sorted((*here.get(grant.scope, ()), grant), key=lambda g: g.id))
+        here[grant.scope] = tuple(sorted((*here.get(grant.scope, ()), grant), key=_BY_ID))
         if grant.role_id not in self._in_use:
             self._granting.clear()
         self._count(grant, 1)
@@ -85,7 +87,7 @@ class Index:
 
     def _sort_denials(self) -> None:
         at: dict[str, list[Denial]] = {}
-        for denial in sorted(self._denials.values(), key=lambda d: d.id):
+        for denial in sorted(self._denials.values(), key=_BY_ID):
             at.setdefault(denial.scope, []).append(denial)
         self._denials_at = {scope: tuple(found) for scope, found in at.items()}
 
@@ -155,11 +157,15 @@ class Index:
         key = (person.id, person.groups)
         known = self._merged.get(key)
         if known is None:
-            merged = dict(self._by_principal.get(person.id, {}))
+            merged = self._by_principal.get(person.id, {})
             for group in person.groups:
-                for scope, grants in self._by_principal.get(group, {}).items():
-                    there = merged.get(scope)
-                    merged[scope] = tuple(sorted((*there, *grants), key=lambda g: g.id)) if there else grants
+                theirs = self._by_principal.get(group)
+                if not theirs:
+                    continue
+                both = merged.keys() & theirs.keys()
+                merged, own = theirs | merged, merged
+                for scope in both:
+                    merged[scope] = tuple(sorted((*own[scope], *theirs[scope]), key=_BY_ID))
             known = (merged, sum(map(len, merged.values())))
             self._merged.put(key, known)
         return known
