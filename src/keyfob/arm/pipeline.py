@@ -124,19 +124,15 @@ class ResourceManager:
         request_id = request.request_id or self._ids.guid()
         request = replace(request, request_id=request_id)
         asked = Asked(request, address.cloud)
-        refused: Problem | None = None
         try:
             await self.engine.operations.settle()
             reply = await self._answer(asked)
         except Problem as problem:
-            refused = problem
             reply = problem_reply(problem, cloud=address.cloud, tenant_id=asked.tenant_id, now=now)
         except Exception:
             _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
-            refused = Problem("The server was unable to complete the request because of an unexpected error.")
-            reply = problem_reply(refused, cloud=address.cloud, tenant_id=None, now=now)
-        if asked.attempt is not None:
-            self.bystanders.tell(asked.attempt, reply.status, refused)
+            unknown = Problem("The server was unable to complete the request because of an unexpected error.")
+            reply = problem_reply(unknown, cloud=address.cloud, tenant_id=None, now=now)
         if request.method == "HEAD":
             reply = Reply(reply.status, b"", reply.headers)
         segments = request.path.split("/")
@@ -147,6 +143,19 @@ class ResourceManager:
         )
 
     async def _answer(self, asked: Asked) -> Reply:
+        """And tells the witnesses how it ended."""
+        try:
+            reply = await self._dispatch(asked)
+        except Exception as error:
+            if asked.attempt is not None:
+                problem = error if isinstance(error, Problem) else Problem("unexpected")
+                self.bystanders.tell(asked.attempt, problem.status, problem)
+            raise
+        if asked.attempt is not None:
+            self.bystanders.tell(asked.attempt, reply.status)
+        return reply
+
+    async def _dispatch(self, asked: Asked) -> Reply:
         for table, own in ((self.own, True), (self.registry.routes, False)):
             if found := table.match(asked.request.method, asked.request.path):
                 return await self._route(asked, *found, own=own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,6 +55,30 @@ async def test_a_refusal_is_there_with_who_was_refused(world: Any) -> None:
     assert found["level"] == "Error"
     assert found["properties"]["statusMessage"] == '{"error":{"code":"AuthorizationFailed"}}'
     assert found["claims"]["http://schemas.microsoft.com/identity/claims/objectidentifier"] == nobody.id
+
+
+async def test_what_a_template_makes_is_there_too(world: Any) -> None:
+    identity = {
+        "type": "Microsoft.ManagedIdentity/userAssignedIdentities",
+        "apiVersion": "2023-01-31",
+        "name": "from-a-template",
+        "location": "westeurope",
+    }
+    template = {
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+        "contentVersion": "1.0.0.0",
+        "resources": [identity],
+    }
+    path = f"{world.group}/providers/Microsoft.Resources/deployments/one"
+    body = {"properties": {"mode": "Incremental", "template": template}}
+    await world.good("PUT", path, body, version="2021-04-01")
+    for _ in range(500):
+        shown = await world.good("GET", path, version="2021-04-01")
+        if shown["properties"]["provisioningState"] == "Succeeded":
+            break
+        await asyncio.sleep(0.01)
+    made = next(event for event in await events(world) if event["resourceId"].endswith("/from-a-template"))
+    assert made["claims"]["http://schemas.microsoft.com/identity/claims/objectidentifier"] == world.boss.id
 
 
 async def test_filters(world: Any) -> None:
