@@ -159,6 +159,41 @@ def served(manager: ResourceManager, method: str, path: str, version: str) -> st
     return ABSENT
 
 
+LISTED = Path(__file__).parent / "sources" / "openapi_operations.json"
+_METADATA = "imds/data-plane/"
+
+
+def write_listed(documents: Documents) -> None:
+    """What the coverage page needs of the documents, kept with the project: per document its version and operations."""
+    found = {}
+    for file in documents.files():
+        operations = list(documents.operations(file))
+        if operations:
+            rows = [[one.method, one.probe(), one.id] for one in operations]
+            found[operations[0].document] = {"version": operations[0].version, "operations": rows}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(one, separators=(',', ':'))}" for name, one in found.items())
+    LISTED.write_text("{\n" + lines + "\n}\n")
+
+
+def listed(app: Any) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
+    """Document, version, and the names of its operations by standing."""
+    for document, one in json.loads(LISTED.read_text()).items():
+        standings: dict[str, list[str]] = {REAL: [], KEPT: [], ABSENT: []}
+        for method, path, name in one["operations"]:
+            standings[_standing_of(app, document, method, path, one["version"])].append(name)
+        yield document, one["version"], standings
+
+
+def _standing_of(app: Any, document: str, method: str, path: str, version: str) -> str:
+    if "/data-plane/" not in document:
+        return served(app.resource_manager, method, path, version)
+    if document.startswith(_METADATA):
+        return REAL  # the replayed examples say so
+    if document.startswith("keyvault/"):
+        return REAL if app.front_door.planes["key_vault"].routes.match(method, path) else ABSENT
+    return ABSENT
+
+
 def standing(manager: ResourceManager, kind: ResourceType) -> str:
     """Real types are declared; any other is kept."""
     namespace, _, rest = kind.name.partition("/")

@@ -2,6 +2,7 @@
 
 python tools/coverage_page.py           writes the page
 python tools/coverage_page.py --check   fails when it is not current
+python tools/coverage_page.py --listed  first takes the operations anew from the official documents
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from conformance_documents import ABSENT, KEPT, REAL, Documents, folder, listed, write_listed
 
 from keyfob.app.parts import App, build
 from keyfob.clock import SystemClock, SystemIds
@@ -61,10 +64,11 @@ def _lines(app: App) -> Iterator[str]:
     yield ""
     yield from _routes(manager.own.routes)
     for service, plane in sorted(app.front_door.planes.items()):
-        if service != "resource_manager":
+        if service != "resource_manager" and hasattr(plane, "routes"):
             yield f"## {service.replace('_', ' ').capitalize()}"
             yield ""
             yield from _routes(plane.routes.routes)
+    yield from _documents(app)
     yield "## Absent"
     yield ""
     for readme in sorted((PROJECT / "src" / "keyfob").glob("**/README.md")):
@@ -72,6 +76,39 @@ def _lines(app: App) -> Iterator[str]:
             if paragraph.startswith(("Absent", "**Absent")):
                 yield f"**{readme.parent.relative_to(PROJECT / 'src' / 'keyfob')}.** {paragraph.strip()}"
                 yield ""
+
+
+def _documents(app: App) -> Iterator[str]:
+    """Operation by operation, as the official documents name them."""
+    found = list(listed(app))
+    yield "## Operation by operation"
+    yield ""
+    yield "The operations of Azure's own OpenAPI documents. *Real*: it does what the document says. *Kept*: what is"
+    yield "sent is stored whole and shown again, and does nothing. *Absent*: refused. `tools/conformance.py` replays the"
+    yield "documents' examples for what is real or kept."
+    yield ""
+    yield "| document | real | kept | absent |"
+    yield "|---|---|---|---|"
+    for document, _, by in found:
+        yield f"| {_short(document)} | {len(by[REAL])} | {len(by[KEPT])} | {len(by[ABSENT])} |"
+    total = [sum(len(by[word]) for _, _, by in found) for word in (REAL, KEPT, ABSENT)]
+    yield f"| **all** | {total[0]} | {total[1]} | {total[2]} |"
+    yield ""
+    for document, _, by in found:
+        if not by[REAL] and not by[KEPT]:
+            continue
+        yield f"### {_short(document)}"
+        yield ""
+        for word in (REAL, KEPT, ABSENT):
+            if by[word]:
+                yield f"- **{word}:** {', '.join(by[word])}"
+        yield ""
+
+
+def _short(document: str) -> str:
+    """`…/Microsoft.Storage/stable/2023-05-01/blob.json` → `Microsoft.Storage 2023-05-01 blob`."""
+    *_, namespace, _, version, file = document.split("/")
+    return f"{namespace} {version} {file.removesuffix('.json')}"
 
 
 def _type_row(kind: ResourceType) -> str:
@@ -108,6 +145,12 @@ def _access(access: Access) -> str:
 
 
 def main() -> int:
+    if "--listed" in sys.argv[1:]:
+        root = folder()
+        if root is None:
+            print("The official documents are not here; KEYFOB_OPENAPI names their folder.", file=sys.stderr)
+            return 2
+        write_listed(Documents(root))
     wanted = page()
     if "--check" in sys.argv[1:]:
         if PAGE.read_text() != wanted:

@@ -18,6 +18,9 @@ from keyfob.errors import Conflict
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
 
+_FREE = frozenset({"Microsoft.Authorization", "Microsoft.Features", "Microsoft.Resources", "Microsoft.Support"})
+"""Namespaces that no subscription needs to register, as Azure lists them."""
+
 
 def is_registered(subscription: Subscription, namespace: Namespace) -> bool:
     return subscription.registrations.get(namespace.name.lower(), namespace.registered)
@@ -101,7 +104,7 @@ def _present(namespace: Namespace, locations: Sequence[str], subscription: Subsc
     if subscription is not None:
         shown["id"] = f"/subscriptions/{subscription.id}/providers/{namespace.name}"
         shown["registrationState"] = "Registered" if is_registered(subscription, namespace) else "NotRegistered"
-        shown["registrationPolicy"] = "RegistrationFree" if namespace.registered else "RegistrationRequired"
+        shown["registrationPolicy"] = "RegistrationFree" if namespace.name in _FREE else "RegistrationRequired"
     return shown
 
 
