@@ -60,6 +60,7 @@ from keyfob.servers.tls import server_context
 from keyfob.services.data_lake import data_lake
 from keyfob.services.event_hubs import event_hubs
 from keyfob.services.key_vault import key_vault
+from keyfob.services.monitor import insights, operational_insights
 from keyfob.services.network import network
 from keyfob.services.service_bus import service_bus
 from keyfob.services.sql import sql
@@ -187,6 +188,8 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             api_management(store=store, master_key=master_key),
             container_instances(store=store),
             network(),
+            operational_insights(master_key=master_key),
+            insights(),
             storage(store=store, master_key=master_key),
             data_lake(store=store),
             sql(store=store),

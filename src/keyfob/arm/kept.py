@@ -125,6 +125,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
         "restorePointCollections",
         "snapshots",
         "sshPublicKeys",
+        "virtualMachines/runCommands",
     ),
     "Microsoft.ContainerInstance": ("containerGroupProfiles", "ngroups"),
     "Microsoft.DataFactory": ("factories/*",),
@@ -133,6 +134,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
     "Microsoft.KeyVault": ("managedHSMs", "vaults/privateEndpointConnections"),
     "Microsoft.Logic": ("integrationAccounts", "integrationServiceEnvironments"),
     "Microsoft.Network": ("*",),
+    "Microsoft.OperationalInsights": ("*",),
     "Microsoft.ServiceBus": ("namespaces/*",),
     "Microsoft.Sql": ("instancePools", "managedInstances", "servers/*", "virtualClusters"),
     "Microsoft.Storage": ("storageAccounts/*", "storageTasks"),
@@ -156,8 +158,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "Microsoft.Databricks": ("accessConnectors", "workspaces"),
     "Microsoft.DocumentDB": ("databaseAccounts",),
     "Microsoft.EventGrid": ("topics",),
-    "Microsoft.Insights": ("actionGroups", "components", "diagnosticSettings", "metricAlerts"),
-    "Microsoft.OperationalInsights": ("workspaces",),
+    "Microsoft.Insights": ("actionGroups", "diagnosticSettings", "metricAlerts"),
     "Microsoft.Web": ("certificates", "connections", "staticSites"),
 }
 """What lists of providers name, so that a client that asks for a type's versions finds one."""

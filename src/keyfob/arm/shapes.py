@@ -55,7 +55,7 @@ class Shaped:
     async def accept(self, change: Change) -> Mapping[str, Any]:
         given = properties_of(change)
         for name in self._required:
-            if given.get(name) in (None, "", [], {}):
+            if given.get(name) is None or given[name] == "":
                 raise InvalidInput(
                     f"The value of parameter 'properties.{name}' is required.", code="InvalidParameter", target=name
                 )

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from keyfob.arm.shapes import Shaped, answering
 from keyfob.clock import Ids
-from keyfob.declare import Action, IdentitySupport, PostAction, Provider, ResourceType, Route, Target
+from keyfob.declare import (
+    Action,
+    Call,
+    Change,
+    IdentitySupport,
+    PostAction,
+    Provider,
+    ResourceType,
+    Route,
+    Target,
+)
+from keyfob.hosts.virtual_machines import catalog
 from keyfob.hosts.virtual_machines.attested import Signer, SigningCertificate
 from keyfob.hosts.virtual_machines.environment import environment
 from keyfob.hosts.virtual_machines.metadata import InstanceMetadata
@@ -19,6 +32,7 @@ from keyfob.hosts.virtual_machines.model import (
 from keyfob.hosts.virtual_machines.operations import VirtualMachineOperations, switching, viewing
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
+from keyfob.wire.http import Reply
 
 __all__ = ["InstanceMetadata", "Signer", "SigningCertificate", "environment", "virtual_machines"]
 
@@ -33,6 +47,10 @@ def virtual_machines(*, store: Store, ids: Ids) -> Provider:
         name: PostAction(action=Action(f"{TYPE}/{name}/action"), operation=switching(power), long_running=True)
         for name, power in _AFTER.items()
     }
+    for name in ("redeploy", "reapply", "generalize"):
+        actions[name] = PostAction(
+            action=Action(f"{TYPE}/{name}/action"), operation=answering(200), long_running=name != "generalize"
+        )
     machines = ResourceType(
         name=TYPE,
         api_versions=API_VERSIONS,
@@ -44,7 +62,42 @@ def virtual_machines(*, store: Store, ids: Ids) -> Provider:
         note="Nothing is booted: a program that runs as the machine is its software. Disks and networks are names.",
     )
     view = Route("GET", _PATH + "/instanceView", Action(f"{TYPE}/instanceView/read"), viewing(store), _machine)
-    return Provider(namespace="Microsoft.Compute", types=(machines,), routes=(view,), registered=True)
+    sizes = Route("GET", _PATH + "/vmSizes", Action(f"{TYPE}/vmSizes/read"), _machine_sizes, _machine, API_VERSIONS)
+    extensions = ResourceType(
+        name=f"{TYPE}/extensions",
+        api_versions=API_VERSIONS,
+        operations=Shaped(compute=_extension, write_only=("protectedSettings",)),
+        note="Kept; nothing is installed. Protected settings are stored nowhere.",
+    )
+    sets = ResourceType(
+        name="Microsoft.Compute/availabilitySets",
+        api_versions=API_VERSIONS,
+        operations=Shaped(compute=_availability_set),
+        created=200,
+        note="A name for machines to refer to.",
+    )
+    return Provider(
+        namespace="Microsoft.Compute",
+        types=(machines, extensions, sets),
+        routes=(view, sizes, *catalog.routes()),
+        registered=True,
+    )
+
+
+def _extension(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"autoUpgradeMinorVersion": given.get("autoUpgradeMinorVersion", False)}
+
+
+def _availability_set(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "platformUpdateDomainCount": given.get("platformUpdateDomainCount") or 5,
+        "platformFaultDomainCount": given.get("platformFaultDomainCount") or 3,
+        "virtualMachines": given.get("virtualMachines") or [],
+    }
+
+
+async def _machine_sizes(call: Call) -> Reply:
+    return Reply.json({"value": catalog.size_rows()})
 
 
 def _machine(parameters: Mapping[str, str], target: Target | None) -> ResourceId:
