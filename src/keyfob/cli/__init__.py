@@ -21,6 +21,7 @@ COMMANDS = {
     "token": "keyfob.cli.hosts:token",
     "explain": "keyfob.cli.explain:explain",
     "rest": "keyfob.cli.rest:rest",
+    "deploy": "keyfob.cli.deploy:deploy",
     "az": "keyfob.cli.az:az",
     "tenant": "keyfob.cli.tenants:tenant",
     "clouds": "keyfob.cli.clouds:clouds",

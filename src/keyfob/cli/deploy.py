@@ -1,0 +1,178 @@
+"""`keyfob deploy`: a template, deployed as the operator, with its progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keyfob.cli.client import RESOURCES_API, Client, Failure
+from keyfob.cli.output import data_option, output_option, say, show_json, table, tenant_option
+
+_MOST_LINKED = 100
+_ACTIVE = ("Accepted", "Running")
+
+
+@click.command()
+@click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--group", "-g", metavar="NAME", help="Resource group; made if it is not there. Without: the subscription."
+)
+@click.option(
+    "--parameters", "-p", multiple=True, metavar="FILE|NAME=VALUE", help="A parameter file, or one value; repeatable."
+)
+@click.option("--location", "-l", default="westeurope", show_default=True, help="Of a new group, or of the deployment.")
+@click.option("--name", "-n", metavar="NAME", help="Name of the deployment; else that of the file.")
+@click.option("--mode", type=click.Choice(["Incremental", "Complete"], case_sensitive=False), default="Incremental")
+@output_option
+@tenant_option
+@data_option
+def deploy(
+    template: Path,
+    group: str | None,
+    parameters: tuple[str, ...],
+    location: str,
+    name: str | None,
+    mode: str,
+    output: str,
+    tenant: str | None,
+    data: Path,
+) -> None:
+    """Deploy an ARM template as the operator.
+
+    TEMPLATE is a file; templates beside and below it may be linked to by relative path. A VALUE that is no
+    string is given as JSON.
+
+    \b
+    Examples:
+      keyfob deploy azuredeploy.json --group demo --parameters azuredeploy.parameters.json
+      keyfob deploy main.json -g demo -p name=web1 -p count=3 --output json
+    """
+    client = Client(data, tenant)
+    text = template.read_text("utf-8-sig")
+    given = _parameters(parameters)
+    name = name or template.stem[:64]
+    scope = f"/subscriptions/{client.operator['subscription_id']}"
+    if group:
+        scope += f"/resourceGroups/{group}"
+        if client.arm("HEAD", scope, api_version=RESOURCES_API).status == 404:
+            client.arm_json("PUT", scope, {"location": location}, api_version=RESOURCES_API)
+    properties = {
+        "mode": mode.capitalize(),
+        "parameters": given,
+        "templateLink": {"relativePath": template.name},
+        "linkedTemplates": _linked(template),
+    }
+    envelope = json.dumps({"properties": properties} | ({} if group else {"location": location}))
+    # the file's own text goes along, as az does it, so that errors name its lines
+    body = envelope.replace('{"properties": {', '{"properties": {template:' + text + ",", 1)
+    path = f"{scope}/providers/Microsoft.Resources/deployments/{name}"
+    checked = client.arm_json("POST", f"{path}/validate", body.encode(), api_version=RESOURCES_API)
+    total = len(checked["properties"]["validatedResources"])
+    client.arm_json("PUT", path, body.encode(), api_version=RESOURCES_API)
+    shown = _followed(client, path, total, quiet=output == "json")
+    if output == "json":
+        show_json(shown)
+    else:
+        _told(client, path, shown)
+    if shown["properties"]["provisioningState"] != "Succeeded":
+        raise Failure("The deployment failed: " + "; ".join(_reasons(shown["properties"].get("error") or {})))
+
+
+def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if equals and not Path(one).exists():
+            try:
+                parsed = json.loads(value)
+            except ValueError:
+                parsed = value
+            made[name] = {"value": parsed}
+            continue
+        try:
+            read = json.loads(Path(one.removeprefix("@")).read_text("utf-8-sig"))
+        except ValueError as error:
+            raise Failure(f"{one} is not JSON: {error}.") from error
+        made |= read["parameters"] if "$schema" in read and "parameters" in read else read
+    return made
+
+
+def _linked(template: Path) -> dict[str, Any]:
+    """Templates below the file's folder, by relative path."""
+    made: dict[str, Any] = {}
+    for folder in ("*.json", "*/*.json", "*/*/*.json"):
+        for path in sorted(template.parent.glob(folder)):
+            if path == template or len(made) >= _MOST_LINKED or path.stat().st_size > 1_000_000:
+                continue
+            try:
+                value = json.loads(path.read_text("utf-8-sig"))
+            except (ValueError, OSError):
+                continue
+            if isinstance(value, dict) and "deploymenttemplate" in str(value.get("$schema", "")).lower():
+                made[path.relative_to(template.parent).as_posix()] = value
+    return made
+
+
+def _followed(client: Client, path: str, total: int, *, quiet: bool) -> Any:
+    """The deployment when it has ended; meanwhile a bar, where a person looks."""
+    if quiet or not sys.stderr.isatty():
+        return _waited(client, path, lambda done: None)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("Deploying"), BarColumn(), MofNCompleteColumn(), TextColumn("resources"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("deploy", total=total)
+        return _waited(client, path, lambda done: progress.update(bar, completed=done))
+
+
+def _waited(client: Client, path: str, tell: Any) -> Any:
+    pause = 0.05
+    while True:
+        shown = client.arm_json("GET", path, api_version=RESOURCES_API)
+        rows = _operations(client, path)
+        tell(sum(row["provisioningState"] not in _ACTIVE for row in rows))
+        if shown["properties"]["provisioningState"] not in _ACTIVE:
+            return shown
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+
+
+def _operations(client: Client, path: str) -> list[Any]:
+    listed = client.arm_json("GET", f"{path}/operations", api_version=RESOURCES_API)["value"]
+    return [row["properties"] for row in listed if "targetResource" in row["properties"]]
+
+
+def _told(client: Client, path: str, shown: Any) -> None:
+    rows = [
+        (
+            row["targetResource"]["resourceName"],
+            row["targetResource"]["resourceType"],
+            row["provisioningState"],
+            row.get("statusCode", ""),
+        )
+        for row in reversed(_operations(client, path))
+    ]
+    table(("Resource", "Type", "State", "Status"), rows)
+    properties = shown["properties"]
+    if outputs := properties.get("outputs"):
+        table(("Output", "Value"), [(name, _short(one.get("value", "(secure)"))) for name, one in outputs.items()])
+    if properties["provisioningState"] == "Succeeded":
+        say(f"{len(rows)} resources in {properties['duration'].removeprefix('PT').lower()}", fg="green")
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _reasons(error: Any) -> list[str]:
+    """What stands deepest: the outer errors only say that there are inner ones."""
+    inner = error.get("details") or []
+    if inner:
+        return [reason for one in inner for reason in _reasons(one)]
+    return [f"{error.get('code', '')}: {error.get('message', '')}"]
