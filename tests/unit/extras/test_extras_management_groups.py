@@ -212,6 +212,8 @@ async def test_entities_descendants_and_members(world: Any) -> None:
         "middle": [world.tenant, "top"],
         world.subscription_id: [world.tenant, "top", "middle"],
     }
+    numbers = {row["name"]: row["properties"]["numberOfDescendants"] for row in found}
+    assert numbers == {world.tenant: 3, "top": 2, "middle": 1, world.subscription_id: 0}
     below = (await world.good("GET", f"{ALL}/top/descendants", **V))["value"]
     assert [row["name"] for row in below] == ["middle", world.subscription_id]
     members = (await world.good("GET", f"{ALL}/middle/subscriptions", **V))["value"]

@@ -102,6 +102,8 @@ class Hierarchy:
         self._tenants: dict[str, str] = {}
         self._placed: dict[str, str] = {}
         self._trees: dict[str, Tree] = {}
+        self._over: dict[str, tuple[str, ...]] = {}
+        """Subscription → what `above` gives for it."""
         for topic in (MANAGEMENT_GROUPS.topic, PLACEMENTS.topic, SUBSCRIPTIONS.topic):
             store.watch(topic, self._changed)
 
@@ -128,22 +130,31 @@ class Hierarchy:
                     by_tenant.setdefault(row.value.tenant_id, {})[row.value.name.lower()] = row.value
                 self._trees = {tenant: Tree(tenant, groups) for tenant, groups in by_tenant.items()}
                 self._tenants, self._placed, self._read = tenants, placed, seen
+                self._over = {}
 
     def above(self, scope: ResourceId, tenant_id: str) -> Sequence[str]:
         subscription = scope.subscription_id
-        tree = self._trees.get(tenant_id) or Tree(tenant_id, {})
         if subscription is not None:
-            owner = self._tenants.get(subscription.lower())
-            if owner != tenant_id:
-                return ()
-            names = tree.upwards(self._placed.get(subscription.lower(), ""))
-        elif is_group(scope):
+            return self._above_subscription(subscription.lower(), tenant_id)
+        tree = self._trees.get(tenant_id) or Tree(tenant_id, {})
+        if is_group(scope):
             names = tree.upwards(scope.segments[3])
             if names[0] == scope.segments[3].lower():
                 names = names[1:]
         else:
             return ()
         return [group_scope(name).key for name in names]
+
+    def _above_subscription(self, subscription: str, tenant_id: str) -> tuple[str, ...]:
+        """In every decision: remembered."""
+        if self._tenants.get(subscription) != tenant_id:
+            return ()
+        known = self._over.get(subscription)
+        if known is None:
+            tree = self._trees.get(tenant_id) or Tree(tenant_id, {})
+            names = tree.upwards(self._placed.get(subscription, ""))
+            known = self._over[subscription] = tuple(group_scope(name).key for name in names)
+        return known
 
     def tenant_of(self, scope: ResourceId) -> str | None:
         return self._tenants.get(scope.subscription_id.lower()) if scope.subscription_id else None

@@ -349,7 +349,9 @@ class ManagementGroups:
             scope = group_scope(group.name)
             above = [str(group_scope(name)) for name in tree.upwards(group.name)[1:]]
             if await self._guard.allows(caller, READ, scope):
-                value.append(_entity(str(scope), TYPE, group.name, group.display_name, tree, above[:1], above))
+                entity = _entity(str(scope), TYPE, group.name, group.display_name, tree, above[:1], above)
+                entity["properties"] |= await self._numbers(tree, group.name)
+                value.append(entity)
             for one in await self._subscriptions(tree, group.name):
                 if await self._guard.allows(caller, _SEE, ResourceId.subscription(one.id)):
                     chain = [str(scope), *above]
@@ -357,6 +359,16 @@ class ManagementGroups:
                     place = f"/subscriptions/{one.id}"
                     value.append(_entity(place, kind, one.id, one.display_name, tree, chain[:1], chain))
         return Reply.json({"value": value, "count": len(value), "nextLink": None})
+
+    async def _numbers(self, tree: Tree, name: str) -> dict[str, int]:
+        groups, below = tree.children(name), tree.below(name)
+        members = {one.name: len(await self._subscriptions(tree, one.name)) for one in below}
+        own = len(await self._subscriptions(tree, name))
+        return {
+            "numberOfDescendants": len(below) + own + sum(members.values()),
+            "numberOfChildren": len(groups) + own,
+            "numberOfChildGroups": len(groups),
+        }
 
     async def check_name(self, call: Call) -> Reply:
         body = parse_object(call.request.body)
