@@ -145,20 +145,39 @@ class RouteTable:
             if place in seen:
                 raise ValueError(f"{route.method} {route.path} is declared twice")
             seen[place] = route
+            names = [name for _, name in _PARAMETER.findall(route.path)]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{route.method} {route.path} has a parameter twice")
         self.routes = tuple(routes)
+        self._rows: dict[str, list[_Row]] = {}
         # literal segments are tried before parameters, so `/secrets/restore` wins over `/secrets/{name}`
-        ordered = sorted(routes, key=lambda r: ["{" in part for part in r.path.split("/")])
-        self._patterns = [(route, route.pattern()) for route in ordered]
+        for route in sorted(routes, key=lambda r: ["{" in part for part in r.path.split("/")]):
+            self._rows.setdefault(route.method, []).append(_Row(route))
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        for route, pattern in self._patterns:
-            if route.method == method and (found := pattern.fullmatch(path)):
-                return route, found.groupdict()
+        for row in self._rows.get(method, ()):
+            if found := row.match(path):
+                return row.route, found.groupdict()
         return None
 
     def methods(self, path: str) -> frozenset[str]:
         """What the path allows: tells 404 from 405."""
-        return frozenset(route.method for route, pattern in self._patterns if pattern.fullmatch(path))
+        return frozenset(method for method, rows in self._rows.items() if any(row.match(path) for row in rows))
+
+
+class _Row:
+    """A route whose pattern is compiled when it is first needed: that takes 0.2 ms, and there are hundreds."""
+
+    __slots__ = ("_pattern", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self._pattern: re.Pattern[str] | None = None
+
+    def match(self, path: str) -> re.Match[str] | None:
+        if self._pattern is None:
+            self._pattern = self.route.pattern()
+        return self._pattern.fullmatch(path)
 
 
 # --- deciding --------------------------------------------------------------------------------------------------

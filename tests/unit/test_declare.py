@@ -44,3 +44,15 @@ def test_a_scope_parameter_takes_any_number_of_segments(path, scope):
     assert table.match("GET", path + "/more") is None
     assert table.methods(path) == {"GET"}
     assert table.match("PUT", path) is None
+
+
+def test_a_parameter_twice_is_told_at_start():
+    with pytest.raises(ValueError, match="parameter twice"):
+        RouteTable([Route("GET", "/x/{a}/y/{a}", READ, nothing)])
+
+
+def test_the_methods_of_a_path():
+    table = RouteTable([Route("GET", "/x/{a}", READ, nothing), Route("PUT", "/x/{a}", READ, nothing)])
+    assert table.methods("/x/1") == {"GET", "PUT"}
+    assert table.methods("/y/1") == frozenset()
+    assert table.match("DELETE", "/x/1") is None
