@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from keyfob.directory import principals
 from keyfob.directory.first_party import GRAPH
-from keyfob.directory.model import ServicePrincipal, User
+from keyfob.directory.model import Application, ServicePrincipal, Tenant, User
+from keyfob.directory.records import APPLICATIONS, TENANTS
 
 Graphs = Any
 DENIED = (403, "Authorization_RequestDenied")
@@ -48,7 +49,7 @@ def certificate(now: float) -> bytes:
         .not_valid_after(begin + datetime.timedelta(days=90))
         .sign(key, SHA256())
     )
-    return base64.b64encode(made.public_bytes(Encoding.DER))
+    return base64.encodebytes(made.public_bytes(Encoding.DER))  # in lines, as azure-cli sends it
 
 
 async def managed_identity(graphs: Graphs, name: str = "vm") -> ServicePrincipal:
@@ -453,3 +454,35 @@ async def test_administrators_by_role(graphs: Graphs) -> None:
     app = await graphs.make_app("a")
     assert (await graphs.send("PATCH", f"/applications/{app['id']}", token, {"notes": "n"})).status == 204
     assert (await graphs.send("DELETE", f"/users/{graphs.user.id}", token)).error == DENIED
+
+
+@pytest.mark.parametrize(
+    ("audience", "cloud", "uris", "status"),
+    [
+        ("AzureADMultipleOrgs", "AzureCloud", ("api://theirs",), 201),
+        ("AzureADMyOrg", "AzureCloud", (), 400),
+        ("AzureADMultipleOrgs", "AzureChinaCloud", (), 400),
+        ("AzureADMultipleOrgs", "AzureCloud", ("https://vault.azure.net",), 400),
+    ],
+)
+async def test_applications_of_other_tenants(
+    graphs: Graphs, audience: Any, cloud: str, uris: tuple[str, ...], status: int
+) -> None:
+    """Only multi-tenant ones, of this cloud, and never under a name that means somebody here."""
+    home = Tenant(id="33333333-3333-4333-8333-333333333333", domains=("third.example",), cloud=cloud)
+    app = Application(
+        id=graphs.ids.guid(),
+        tenant_id=home.id,
+        app_id=graphs.ids.guid(),
+        display_name="theirs",
+        sign_in_audience=audience,
+        identifier_uris=uris,
+    )
+    async with graphs.store.transaction() as tx:
+        await TENANTS.insert(tx, home.id, home)
+        await APPLICATIONS.insert(tx, f"{home.id}/{app.id}", app)
+    answer = await graphs.send("POST", "/servicePrincipals", body={"appId": app.app_id})
+    assert answer.status == status, answer.body
+    if status == 201:
+        assert answer.body["appOwnerOrganizationId"] == home.id
+        assert (await graphs.get(f"/applications(appId='{app.app_id}')")).error == MISSING  # it is not this tenant's

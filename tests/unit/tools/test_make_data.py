@@ -17,6 +17,7 @@ GENERATED = {
     "src/keyfob/directory/data/aadsts.json",
     "src/keyfob/directory/data/first_party.json",
     "src/keyfob/directory/data/graph_app_roles.json",
+    "src/keyfob/directory/data/graph_properties.json",
 }
 
 

@@ -137,7 +137,8 @@ def _certificate(asked: Asked, given: Mapping[str, Any]) -> ClientCertificate:
         raise _invalid("Only key credentials of usage Verify are served here.")
     key, key_id = given["key"], given.get("keyId")
     try:
-        data = base64.b64decode(key, validate=True) if isinstance(key, str) else b""
+        # azure-cli sends the lines of the PEM file, line ends included
+        data = base64.b64decode("".join(key.split()), validate=True) if isinstance(key, str) else b""
     except (binascii.Error, ValueError):
         data = b""
     if key_id is not None and (not isinstance(key_id, str) or not GUID.fullmatch(key_id.lower())):

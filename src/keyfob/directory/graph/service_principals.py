@@ -18,13 +18,13 @@ from keyfob.directory.applications import find_application, principal_of
 from keyfob.directory.graph import bodies, shapes
 from keyfob.directory.graph.asked import GUID, Asked, references
 from keyfob.directory.graph.credentials import certificates_from, secrets_from
-from keyfob.directory.graph.dialect import answer, bad, denied, missing, nothing
+from keyfob.directory.graph.dialect import answer, bad, denied, duplicate, missing, nothing
 from keyfob.directory.graph.filters import Filter
 from keyfob.directory.graph.groups import add_owner_checked
 from keyfob.directory.graph.query import next_link, page_of, parse_options, shown
 from keyfob.directory.graph.reading import Collection, Object, certain, list_collection, show
 from keyfob.directory.graph.reading import principal_of as target_principal
-from keyfob.directory.model import AppRoleAssignment, Group, ServicePrincipal, User
+from keyfob.directory.model import Application, AppRoleAssignment, Group, ServicePrincipal, User
 from keyfob.directory.principals import (
     Principal,
     assign_app_role,
@@ -35,6 +35,7 @@ from keyfob.directory.principals import (
     list_service_principals,
 )
 from keyfob.directory.records import APP_ROLE_ASSIGNMENTS, SERVICE_PRINCIPALS
+from keyfob.directory.tenants import get_tenant
 from keyfob.errors import Conflict
 from keyfob.store.port import Session
 from keyfob.wire.http import Reply
@@ -108,6 +109,8 @@ async def create(asked: Asked) -> Reply:
                 f"The appId '{app_id[:100]}' of the service principal does not reference a valid application object.",
                 target="appId",
             )
+        if app.tenant_id != asked.tenant.id:
+            await _from_elsewhere(asked, tx, app)
         made = principal_of(app, tenant_id=asked.tenant.id, object_id=asked.parts.ids.guid())
         made = _changed(asked, msgspec.structs.replace(made, created=asked.now), body)
         await create_service_principal(tx, made)
@@ -134,6 +137,20 @@ async def delete(asked: Asked) -> Reply:
             raise denied()
         await delete_principal(tx, asked.tenant.id, old.id)
     return nothing()
+
+
+async def _from_elsewhere(asked: Asked, session: Session, app: Application) -> None:
+    """A multi-tenant application of another tenant of this cloud, whose names mean nobody here yet: else it would take
+    the tokens of whoever they mean. Raises `InvalidInput`."""
+    home = await get_tenant(session, app.tenant_id)
+    if home is None or home.cloud != asked.tenant.cloud:
+        raise bad(
+            f"The appId '{app.app_id}' of the service principal does not reference a valid application object.",
+            target="appId",
+        )
+    for uri in app.identifier_uris:
+        if await find_service_principal(session, asked.tenant.id, uri):
+            raise duplicate("servicePrincipalNames")
 
 
 def _changed(asked: Asked, old: ServicePrincipal, body: dict[str, Any]) -> ServicePrincipal:
