@@ -1,4 +1,4 @@
-"""`make bench`: everything side by side in one run. `make bench ARGS=--quick` takes about half a minute.
+"""`make bench`: everything side by side in one run, in about three minutes; with `--quick` in less than one.
 
     python benchmarks/run.py [--quick] [--all]
 
