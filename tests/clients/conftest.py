@@ -248,7 +248,7 @@ case $answer in
   *'"value"'*) printf %s "$answer" | sed 's/.*"value":"\([^"]*\)".*/\1/' ;;
   *) echo "$answer" >&2; exit 1 ;;
 esac
-"""
+"""  # noqa: E501
 """The two calls of Microsoft's tutorial for a Linux VM and Key Vault, with sed instead of a reader's eye."""
 
 

@@ -9,11 +9,12 @@ from keyfob.access.assignments import assignments_of
 from keyfob.access.guard import Guard
 from keyfob.arm.listing import page
 from keyfob.arm.locations import display_name
-from keyfob.arm.metadata import endpoints
 from keyfob.arm.model import Subscription
 from keyfob.arm.resources import SUBSCRIPTIONS, get_subscription
 from keyfob.arm.versions import METADATA_VERSIONS, RESOURCES_VERSIONS
 from keyfob.clouds.cloud import Cloud
+from keyfob.clouds.metadata import API_VERSIONS as SHAPES
+from keyfob.clouds.metadata import metadata_endpoints
 from keyfob.declare import Action, Call, Caller, Public, Route, SignedIn
 from keyfob.directory.tenants import get_tenant
 from keyfob.errors import NotFound
@@ -105,7 +106,8 @@ class Subscriptions:
         return found
 
     async def metadata(self, call: Call) -> Reply:
-        return Reply.json(endpoints(call.cloud, self._clouds.values(), call.api_version))
+        shape = max(version for version in SHAPES if version <= call.api_version)
+        return Reply.json(metadata_endpoints(call.cloud, self._clouds, shape))
 
     async def tenants(self, call: Call) -> Reply:
         assert call.caller is not None

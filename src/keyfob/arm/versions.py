@@ -59,4 +59,4 @@ METADATA_VERSIONS = (
     "2020-06-01",
     "2022-09-01",
 )
-"""Of `/metadata/endpoints`; the shape follows the version (`metadata.py`)."""
+"""Of `/metadata/endpoints`; the shape is that of the newest in `clouds.metadata.API_VERSIONS` that is no newer."""

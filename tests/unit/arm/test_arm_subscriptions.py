@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from keyfob.arm.locations import display_name
-from keyfob.arm.metadata import endpoints
 from keyfob.arm.subscriptions import ensure_subscription
+from keyfob.clouds.metadata import metadata_endpoints
 from keyfob.clouds.table import load_clouds
 
 S = "bbbbbbbb-0000-4000-8000-000000000001"
@@ -40,18 +40,21 @@ async def test_metadata_is_public_and_follows_the_version(manager: Any) -> None:
         "AzureUSGovernment",
         "AzureGermanCloud",
     ]
+    assert many.json[0]["authentication"]["loginEndpoint"] == "https://login.chinacloudapi.cn/"  # as captured
     early = await manager.send("GET", "/metadata/endpoints?api-version=1.0", who=None)
     assert early.json["authentication"]["audiences"][0] == "https://management.core.windows.net/"
     assert early.json["galleryEndpoint"] == "https://gallery.azure.com/"
     middle = await manager.send("GET", "/metadata/endpoints?api-version=2018-01-01", who=None)
     assert middle.json["cloudEndpoint"]["germanCloud"]["endpoint"] == "management.microsoftazure.de"
+    between = await manager.send("GET", "/metadata/endpoints?api-version=2018-05-01", who=None)  # go-autorest
+    assert between.json == middle.json
     assert (await manager.send("GET", "/metadata/endpoints?x=1", who=None)).code == "MissingApiVersionParameter"
 
 
 @pytest.mark.parametrize("name", ["AzureCloud", "AzureUSGovernment", "AzureChinaCloud", "AzureGermanCloud"])
 def test_every_cloud_has_what_clients_read(name: str) -> None:
     clouds = load_clouds()
-    shown = endpoints(clouds[name], clouds.values(), "2022-09-01")
+    shown = metadata_endpoints(clouds[name], clouds, "2022-09-01")
     assert shown["authentication"]["audiences"][0].endswith("/")
     assert shown["resourceManager"].startswith("https://management.")
     assert {"storage", "keyVaultDns", "sqlServerHostname"} <= shown["suffixes"].keys()
