@@ -209,20 +209,17 @@ async def test_a_condition_leaves_a_resource_out(arm):
 
 
 async def test_az_sends_templates_that_are_no_json(arm):
-    text = (
-        """{
+    text = f"""{{
       // what az splices in
       "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
       "contentVersion": "1.0.0.0", /* and
       more */
-      "variables": {"long": "[concat('aa',
-          'bb')]"},
+      "variables": {{"long": "[concat('aa',
+          'bb')]"}},
       "resources": [
-        {"type": "%s", "apiVersion": "2018-11-30", "name": "[variables('long')]", "location": "westeurope",},
+        {{"type": "{IDENTITY}", "apiVersion": "2018-11-30", "name": "[variables('long')]", "location": "westeurope",}},
       ],
-    }"""
-        % IDENTITY
-    )
+    }}"""
     body = '{"properties":{"mode":"Incremental","parameters":{}, template:' + text + "}}"
     answer = await arm.call("PUT", arm.at("d"), body.encode())
     assert answer.status == 201, answer.body
@@ -324,9 +321,9 @@ async def test_the_same_name_twice_at_once_is_refused_and_cancel_stops_it(arm):
     assert status.json() == {"status": "Running"}
     assert (await arm.call("DELETE", arm.at("d"))).status == 409
     assert (await arm.call("POST", f"{arm.at('d')}/cancel")).status == 204
-    arm.app.resource_manager.engine.operations._due = {
-        id: 0.0 for id in arm.app.resource_manager.engine.operations._due
-    }
+    arm.app.resource_manager.engine.operations._due = dict.fromkeys(
+        arm.app.resource_manager.engine.operations._due, 0.0
+    )
     await arm.app.resource_manager.engine.operations.settle()
     shown = await arm.ended()
     assert shown["properties"]["provisioningState"] == "Canceled"
@@ -373,7 +370,9 @@ async def test_what_if_tells_and_changes_nothing(arm):
 
 async def test_validate_says_what_is_wrong_or_what_would_be(arm):
     good = await arm.call(
-        "POST", f"{arm.at('v')}/validate", {"properties": {"mode": "Incremental", "template": template(identity("aaa"))}}
+        "POST",
+        f"{arm.at('v')}/validate",
+        {"properties": {"mode": "Incremental", "template": template(identity("aaa"))}},
     )
     assert good.status == 200
     assert good.json()["properties"]["validatedResources"][0]["id"].endswith("/aaa")
