@@ -1,4 +1,5 @@
-"""first_party.json, graph_app_roles.json, graph_properties.json, aadsts.json: Microsoft's own applications, and the error codes of sign-in."""
+"""first_party, graph_app_roles, graph_properties, aadsts (.json): Microsoft's own applications, what Graph's objects
+have, the error codes of sign-in."""
 
 from __future__ import annotations
 

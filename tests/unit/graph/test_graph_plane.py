@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from keyfob.access.log import Question
 from keyfob.declare import Address
+from keyfob.directory.first_party import load_first_party
 from keyfob.directory.graph import AadGraph
 from keyfob.directory.graph.permissions import Facts, decide
 from keyfob.directory.graph.routes import GraphRoute, GraphTable, graph_routes
-from keyfob.directory.principals import set_enabled
+from keyfob.directory.model import ServicePrincipal, Tenant
+from keyfob.directory.principals import create_service_principal, set_enabled
+from keyfob.directory.tenants import create_tenant
 from keyfob.wire.http import Fields, Request
 
 Graphs = Any
@@ -61,6 +64,31 @@ async def test_each_cloud_serves_its_own(graphs: Graphs) -> None:
     assert mine.error == INVALID  # a token of the public cloud
     guid = graphs.app_token(graphs.operator, audience="00000003-0000-0000-c000-000000000000")
     assert (await graphs.get("/users", guid, host=host, cloud="AzureChinaCloud")).error == INVALID
+
+
+@pytest.mark.parametrize(
+    ("cloud", "host"),
+    [
+        ("AzureChinaCloud", "microsoftgraph.chinacloudapi.cn"),
+        ("AzureUSGovernment", "graph.microsoft.us"),
+        ("AzureGermanCloud", "graph.microsoft.de"),
+    ],
+)
+async def test_a_tenant_of_another_cloud_is_served_there(graphs: Graphs, cloud: str, host: str) -> None:
+    tenant = Tenant(id="33333333-3333-4333-8333-333333333333", domains=("third.example",), cloud=cloud)
+    principal = ServicePrincipal(id=graphs.ids.guid(), tenant_id=tenant.id, app_id=graphs.ids.guid())
+    async with graphs.store.transaction() as tx:
+        await create_tenant(tx, tenant, clouds=graphs.clouds, first_party=load_first_party())
+        await create_service_principal(tx, principal)
+    for audience in (f"https://{host}", f"https://{host}/", "00000003-0000-0000-c000-000000000000"):
+        token = graphs.tokens.mint_application(
+            tenant=tenant, principal=principal, audience=audience, roles=["Directory.Read.All"]
+        ).token
+        answer = await graphs.get("/organization", token, host=host, cloud=cloud)
+        assert [one["id"] for one in answer.value] == [tenant.id]
+        assert answer.body["@odata.context"] == f"https://{host}/v1.0/$metadata#organization"
+        assert (await graphs.get("/users", token, host=host, cloud=cloud)).value == []
+        assert (await graphs.get("/users", token)).error == INVALID  # not in the public cloud
 
 
 async def test_headers_and_ids(graphs: Graphs) -> None:
