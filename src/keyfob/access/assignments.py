@@ -52,7 +52,7 @@ class DenyPrincipal(msgspec.Struct, frozen=True):
 
 
 class DenyAssignment(msgspec.Struct, frozen=True, kw_only=True):
-    """Made by the platform only: customers read them."""
+    """Made by the platform, which alone changes the protected ones, or by a request (`arm/extras/denials.py`)."""
 
     id: str
     tenant_id: str = ""
@@ -161,7 +161,7 @@ async def unassign(tx: Transaction, tenant_id: str, name: str) -> RoleAssignment
 
 
 async def deny(tx: Transaction, assignment: DenyAssignment) -> None:
-    """Puts a deny assignment: for the platform's own use, as on Azure no request makes one."""
+    """Puts a deny assignment, whoever protects it: who asks checks that."""
     await DENY_ASSIGNMENTS.put(tx, f"{assignment.tenant_id}/{assignment.id.lower()}", assignment)
 
 

@@ -139,7 +139,7 @@ async def test_another_tenants_group_of_the_same_name_grants_nothing(world: Any)
     scope = ResourceId.subscription(foreign)
     assert hierarchy.tenant_of(scope) == "other"
     assert hierarchy.above(scope, world.tenant) == ()
-    assert hierarchy.above(scope, "other") == [group_scope("other").key]
+    assert hierarchy.above(scope, "other") == (group_scope("other").key,)
     reader = await world.somebody(OWNER, f"{ALL}/{world.tenant}")
     assert (await world.arm("GET", f"/subscriptions/{foreign}", by=reader)).status in (401, 403, 404)
     refused = await world.refused("PUT", f"{ALL}/top/subscriptions/{foreign}", **V)
