@@ -31,8 +31,9 @@ SECRET_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 
 def new_secret() -> str:
-    """40 characters, as Azure makes them; `8Q~` after the third lets scanners recognise it."""
-    body = "".join(chance.choice(SECRET_CHARACTERS) for _ in range(37))
+    """40 characters, as Azure makes them; `8Q~` after the third lets scanners recognise it. The first is a letter or a
+    digit: `az login -p -x…` would take it for an option."""
+    body = chance.choice(SECRET_CHARACTERS[:62]) + "".join(chance.choice(SECRET_CHARACTERS) for _ in range(36))
     return f"{body[:3]}8Q~{body[3:]}"
 
 

@@ -299,6 +299,7 @@ def test_a_secret_is_kept_as_a_salted_hash() -> None:
     one, two = hash_secret(secret), hash_secret(secret)
     assert len(secret) == 40
     assert secret != new_secret()
+    assert all(new_secret()[0].isalnum() for _ in range(500))
     assert one != two
     assert secret not in one
     assert check_secret(secret, one)
