@@ -479,3 +479,72 @@ async def test_a_serial_loop_waits_for_its_batch(arm):
         for one in shown["properties"]["dependencies"]
     }
     assert waits == {"sss2": {"sss0", "sss1"}, "sss3": {"sss0", "sss1"}}
+
+
+async def test_loops_in_properties_and_a_loop_that_another_waits_for(arm):
+    rows = "[range(0, 3)]"
+    wanted = template(
+        identity("[concat('row', copyIndex())]", copy={"name": "rows", "count": 3}),
+        {
+            "type": "Microsoft.Network/networkSecurityGroups",
+            "apiVersion": "2023-05-01",
+            "name": "nsg",
+            "location": "westeurope",
+            "dependsOn": ["rows"],
+            "properties": {
+                "copy": [
+                    {
+                        "name": "securityRules",
+                        "count": "[length(variables('rows'))]",
+                        "input": {
+                            "name": "[concat('r', copyIndex('securityRules'))]",
+                            "properties": {
+                                "description": "[reference(concat('row', copyIndex('securityRules'))).clientId]"
+                            },
+                        },
+                    }
+                ]
+            },
+        },
+        variables={"rows": rows},
+    )
+    shown = await arm.succeeds(wanted)
+    nsg = next(one for one in shown["properties"]["dependencies"] if one["resourceName"] == "nsg")
+    assert {one["resourceName"] for one in nsg["dependsOn"]} == {"row0", "row1", "row2"}
+    path = f"{arm.group}/providers/Microsoft.Network/networkSecurityGroups/nsg"
+    made = (await arm.call("GET", path, version="2023-05-01")).json()
+    assert [rule["name"] for rule in made["properties"]["securityRules"]] == ["r0", "r1", "r2"]
+
+
+async def test_keys_are_listed_as_the_caller_and_never_stored(arm):
+    account = {
+        "type": "Microsoft.Storage/storageAccounts",
+        "apiVersion": "2023-01-01",
+        "name": "keys4711",
+        "location": "westeurope",
+        "sku": {"name": "Standard_LRS"},
+        "kind": "StorageV2",
+        "properties": {},
+    }
+    wanted = template(
+        account,
+        outputs={
+            "key": {"type": "securestring", "value": "[listKeys('keys4711', '2023-01-01').keys[0].value]"},
+            "length": {"type": "int", "value": "[length(listKeys('keys4711', '2023-01-01').keys[0].value)]"},
+        },
+    )
+    shown = await arm.succeeds(wanted)
+    assert shown["properties"]["outputs"]["length"]["value"] > 80
+    assert shown["properties"]["outputs"]["key"] == {"type": "SecureString"}
+
+
+async def test_deployment_scripts_are_absent_with_an_error(arm):
+    script = {
+        "type": "Microsoft.Resources/deploymentScripts",
+        "apiVersion": "2023-08-01",
+        "name": "script",
+        "location": "westeurope",
+        "kind": "AzureCLI",
+        "properties": {},
+    }
+    assert details(await arm.deploy(template(script))) == ["InvalidResourceType"]

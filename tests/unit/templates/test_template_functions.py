@@ -329,3 +329,9 @@ def test_whatever_stands_in_brackets_is_a_value_or_a_sentence(text):
 @given(st.text(max_size=40))
 def test_any_string_survives_its_literal(text):
     assert parse("['" + text.replace("'", "''") + "']").value == text
+
+
+def test_going_through_large_values_costs_accordingly():
+    text = "[map(range(0,10000), lambda('x', contains(range(0,10000), lambdaVariables('x'))))]"
+    with pytest.raises(ExpressionError, match="more"):
+        evaluate(text, frame())

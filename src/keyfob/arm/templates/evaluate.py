@@ -10,7 +10,7 @@ from typing import Any
 
 from keyfob.arm.templates.expressions import Access, Call, ExpressionError, Literal, Node, is_expression, parse, plain
 
-MOST_STEPS = 2_000_000
+MOST_STEPS = 1_000_000
 """Calls and accesses in one evaluation of a deployment's part: what bombs meet."""
 LARGEST_TEXT = 1_048_576
 """Characters of a string that an expression makes."""
@@ -52,7 +52,7 @@ class Budget:
                 raise ExpressionError(
                     f"The template language function result is too large. Limit: '{LARGEST_ARRAY}' items."
                 )
-            self.size -= 8 * len(value)
+            self.size -= 32 * len(value)
         if self.size < 0:
             raise ExpressionError("The template language expressions produce more data than is allowed.")
         return value
@@ -226,6 +226,10 @@ def run(node: Node, frame: Frame) -> Any:
     if function.lazy is not None:
         return frame.budget.keep(function.lazy(frame, node))
     arguments = [run(argument, frame) for argument in node.arguments]
+    # what goes through a large value costs more than one step
+    size = sum(len(one) for one in arguments if isinstance(one, str | list | dict))
+    if size > 64:
+        frame.budget.spend(size >> 4)
     if function.placed is not None:
         return frame.budget.keep(function.placed(frame, node, arguments))
     assert function.pure is not None

@@ -180,8 +180,13 @@ class Deployments(Journal):
                 "The deployment mode 'Complete' is only supported at resource group scope.",
                 code="InvalidDeploymentMode",
             )
-        opened = open_template(wanted.template, wanted.parameters, facts, place_of=wanted.place_of)
-        return opened, plan(opened, wanted.place_of)
+
+        def work() -> tuple[Opened, list[Part]]:
+            opened = open_template(wanted.template, wanted.parameters, facts, place_of=wanted.place_of)
+            return opened, plan(opened, wanted.place_of)
+
+        # in a thread: a template may take a second of thought, and others are waiting
+        return await asyncio.to_thread(work)
 
     async def preflight(self, parts: list[Part], caller: Caller) -> None:
         """Whether the caller may write each resource. Raises `Forbidden` (`InvalidTemplateDeployment`)."""

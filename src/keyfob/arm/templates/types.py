@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,14 @@ from urllib.parse import urlsplit
 from keyfob.arm.listing import page
 from keyfob.arm.templates.export import export_group
 from keyfob.arm.templates.facts import GROUP, TENANT, kind_of
-from keyfob.arm.templates.records import ACTIVE, FAILED, Deployment, present_deployment, present_operation
+from keyfob.arm.templates.records import (
+    ACTIVE,
+    FAILED,
+    Deployment,
+    DeploymentOperation,
+    present_deployment,
+    present_operation,
+)
 from keyfob.arm.templates.request import read_wanted, template_hash
 from keyfob.arm.templates.service import Deployments
 from keyfob.arm.templates.source import read_source
@@ -136,8 +144,6 @@ class _Routes:
         template = read_source(call.request.body).value
         if not isinstance(template, dict):
             raise InvalidInput("The template must be an object.", code="InvalidRequestContent")
-        import json
-
         return Reply.json({"minifiedTemplate": json.dumps(template), "templateHash": template_hash(template)})
 
     # --- what is there
@@ -234,11 +240,8 @@ class _Routes:
 
 def _evaluated(one: Deployment) -> dict[str, Any]:
     """The last row of the list: what Azure says about the outputs."""
-    from keyfob.arm.templates.records import DeploymentOperation
-
-    number = ResourceId.parse(one.id).name
     operation = DeploymentOperation(
-        id="08584" + str(abs(hash(number)) % 10**15),
+        id="08584" + str(int(one.operation.replace("-", "") or "0", 16))[:15],
         kind="EvaluateDeploymentOutput",
         state=one.state,
         began=one.changed,
