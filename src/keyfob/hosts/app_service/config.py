@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 from keyfob.arm.keys import DerivedKeys
 from keyfob.arm.resources import RESOURCES, get_resource, list_resources, resource_not_found
@@ -81,6 +80,8 @@ class Credentials:
         }
 
     async def publish_profile(self, change: Change) -> Reply:
+        from xml.sax.saxutils import quoteattr  # urllib.request comes with it
+
         made = await self._publishing(change, change.id)
         host = str(change.before.properties["defaultHostName"])
         label, _, suffix = host.partition(".")
@@ -108,7 +109,7 @@ class Credentials:
 
 
 def routes(store: Store, kind: str) -> tuple[Route, ...]:
-    """Reading what is secret needs POST; the list of all shows what is not."""
+    """Reading what is secret needs POST; the list has `web` alone, as on Azure."""
     path, scope = resource_path(kind), resource_scope(kind)
     read = Action(f"{kind}/config/read")
     rows = [Route("GET", f"{path}/config/{name}", read, _refusing(name), scope, API_VERSIONS) for name in SECRET_CONFIG]
@@ -126,11 +127,10 @@ def _listing(store: Store, kind: str) -> Callable[[Call], Awaitable[Reply]]:
     async def show(call: Call) -> Reply:
         if await get_resource(store, call.scope) is None:
             raise resource_not_found(call.scope)
-        shown = {name.lower() for name in OPEN_CONFIG}
         rows = [
             {"id": row.id, "name": row.name, "type": row.type, "properties": row.properties}
             for row in await list_resources(store, call.scope, type_name=f"{kind}/config")
-            if row.name.lower() in shown and ResourceId.parse(row.id).parent == call.scope
+            if row.name.lower() == "web" and ResourceId.parse(row.id).parent == call.scope
         ]
         return Reply.json({"value": rows})
 

@@ -1,0 +1,30 @@
+"""What a server does not import to start: each of these costs more than most of its own modules together."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+LATER = {
+    "asyncpg": "only where the database is PostgreSQL",
+    "azure": "only the demo's program",
+    "cryptography.hazmat.primitives.serialization.pkcs7": "only for attested documents; it brings email",
+    "http.client": "only for foreign issuers, and the command line's client",
+    "joserfc": "only for assertions that others signed",
+    "rich": "only for tables of the command line",
+    "urllib.request": "only for foreign issuers",
+    "xml.sax": "urllib.request comes with it",
+}
+PROGRAM = """
+import json, sys
+import keyfob.cli.server, keyfob.app.parts
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_a_start_imports_only_what_the_first_token_needs() -> None:
+    printed = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
+    loaded = set(json.loads(printed))
+    assert "keyfob.app.parts" in loaded
+    assert loaded.isdisjoint(LATER)
