@@ -49,6 +49,11 @@ _SKUS = (
     "Developer", "Standard", "Premium", "Basic", "Consumption", "Isolated", "BasicV2", "StandardV2", "PremiumV2",
 )  # fmt: skip
 _SECRET = "keyfob.hidden"
+_WRITE_ONLY: Mapping[str, tuple[str, ...]] = {
+    "": ("password", "clientSecret", "data", "credentials.instrumentationKey"),
+    f"{TYPE}/apis": ("format", "value", "wsdlSelector", "sourceApiId", "translateRequiredQueryParameters"),
+}
+"""What is not even stored: secrets, and of an API the document it is imported from."""
 
 
 def api_management(*, store: Store, master_key: bytes) -> Provider:
@@ -113,9 +118,7 @@ def _child(name: str, compute: Any = None, *, actions: Mapping[str, PostAction] 
     return ResourceType(
         name=name,
         api_versions=API_VERSIONS,
-        operations=Shaped(
-            compute=compute, write_only=("password", "clientSecret", "data", "credentials.instrumentationKey")
-        ),
+        operations=Shaped(compute=compute, write_only=_WRITE_ONLY.get(name, _WRITE_ONLY[""])),
         tracked=False,
         provisioning_state=False,
         actions=actions or {},

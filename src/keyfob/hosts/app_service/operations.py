@@ -46,7 +46,6 @@ def site(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
     own = [name, *(one for one in held(change, "hostNames", []) if one != name)]
     kind = str(change.body.get("kind") or (change.before.kind if change.before else None) or "app").lower()
     return {
-        "name": change.id.name,
         "state": held(change, "state", "Running"),
         "hostNames": own,
         "repositorySiteName": label,
