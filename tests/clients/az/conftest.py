@@ -53,6 +53,7 @@ class Az:
         self.environment = {
             **{n: v for n, v in os.environ.items() if not n.startswith("AZURE_")},
             **SETTINGS,
+            "HOME": str(config),  # az puts keys and certificates there
             "AZURE_CONFIG_DIR": str(config),
             "AZURE_EXTENSION_DIR": str(config / "extensions"),
             "KEYFOB_DATA": str(server.data),

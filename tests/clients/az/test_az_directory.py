@@ -63,6 +63,16 @@ def test_a_service_principal_for_a_program(az, az_on, az_server, scope):
     az(f"ad app delete --id {made['appId']}")
 
 
+def test_a_certificate_instead_of_a_secret(az, az_on, scope):
+    made = az(f"ad sp create-for-rbac -n az-certified --create-cert --role Reader --scopes {scope}")
+    program = az_on()
+    who = f"login --service-principal -u {made['appId']} --tenant {made['tenant']} --certificate"
+    program(f"{who} {made['fileWithCertAndPrivateKey']}")
+    assert [group["name"] for group in program("group list")] == [GROUP]
+    other = az("ad sp create-for-rbac -n az-certified-too --create-cert")
+    assert "AADSTS700027" in az_on().fails(f"{who} {other['fileWithCertAndPrivateKey']}")
+
+
 def test_applications(az):
     made = az("ad app create --display-name az-app --identifier-uris api://az-app")
     assert az("ad app show --id api://az-app")["appId"] == made["appId"]
