@@ -175,7 +175,7 @@ def _delta(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") 
         if isinstance(value, dict) and isinstance(there, dict) and name not in ("tags", "userAssignedIdentities"):
             found += _delta(there, value, where)
         elif there is None:
-            if value is not None:
+            if value not in (None, "", [], {}):  # which is what is not there
                 found.append({"path": where, "propertyChangeType": "Create", "before": None, "after": value})
         elif isinstance(value, list) and isinstance(there, list):
             if not same(value, there):
