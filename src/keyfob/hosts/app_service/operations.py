@@ -51,7 +51,6 @@ def site(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
         "repositorySiteName": label,
         "usageState": "Normal",
         "enabled": given.get("enabled", True) is not False,
-        "adminEnabled": True,
         "enabledHostNames": [*own, management],
         "availabilityState": "Normal",
         "hostNameSslStates": [
