@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from conformance_documents import KEPT, PROJECT, Documents, folder
 from conformance_planes import MetadataReplay, VaultReplay
@@ -76,7 +77,7 @@ def reason(result: Result, known: Mapping[tuple[str, str, str], str]) -> tuple[s
     """The entry that knows it."""
     document, operation, example = result.key
     for key in known:
-        if document.endswith(key[0]) and operation == key[1] and key[2] in ("*", example):
+        if document.endswith(key[0]) and fnmatchcase(operation, key[1]) and key[2] in ("*", example):
             return key
     return None
 

@@ -100,4 +100,8 @@ def preferred_body(type_name: str, tenant: str) -> list[Any]:
         return [{"location": "westus", "properties": {"tenantId": tenant, "sku": sku, "accessPolicies": []}}]
     if kind == "microsoft.compute/virtualmachines":
         return [{"location": "westus", "identity": {"type": "SystemAssigned"}, "properties": {}}]
+    if kind == "microsoft.compute/virtualmachinescalesets":
+        sku = {"name": "Standard_D2s_v3", "tier": "Standard", "capacity": 2}
+        policy = {"upgradePolicy": {"mode": "Manual"}, "orchestrationMode": "Uniform"}
+        return [{"location": "westus", "sku": sku, "properties": policy}]
     return []

@@ -13,6 +13,8 @@ from keyfob.declare import ResourceType
 from keyfob.errors import InvalidInput
 
 _DEEPEST = 100
+_LARGEST = 4 * 2**20
+"""Bytes of a request, as Resource Manager's limits have it."""
 _MOST_TAGS = 50
 _LONGEST_TAG_NAME, _LONGEST_TAG_VALUE = 512, 256
 _NOT_IN_TAG_NAMES = frozenset("<>%&\\?/")
@@ -20,6 +22,10 @@ _ENVELOPE = ("location", "tags", "sku", "kind", "plan", "zones", "identity", "pr
 _IGNORED = ("id", "name", "type", "apiVersion", "etag", "systemData")
 """Members that a reply has and clients send back, or that only templates know."""
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]")
+
+
+class TooLarge(InvalidInput):
+    status = 413
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +44,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_object(body: bytes, *, empty: bool = False) -> dict[str, Any]:
     """The JSON object in a body; `empty` lets nothing pass for `{}`. Raises `InvalidInput`."""
+    if len(body) > _LARGEST:
+        raise TooLarge(
+            f"The request content size exceeds the maximum size of {_LARGEST // 2**20} MB.",
+            code="RequestContentTooLarge",
+        )
     if empty and not body.strip():
         return {}
     try:
