@@ -1,6 +1,6 @@
 """Reads one secret with the identity of the host it runs on. Knows nothing of where it runs.
 
-    python read_secret.py https://<vault>.vault.azure.net <secret name> [client id of a user-assigned identity]
+python read_secret.py https://<vault>.vault.azure.net <secret name> [client id of a user-assigned identity]
 """
 
 import sys

@@ -142,3 +142,17 @@ async def test_a_secret_is_read(trip):
     assert (await trip.send("GET", url, tampered)).status == 401
     wrong_audience = await trip.operator_token("https://management.azure.com/")
     assert (await trip.send("GET", url, wrong_audience)).status == 401
+
+
+async def test_what_is_made_again_under_a_name_inherits_no_rights(trip):
+    path = f"{trip.group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shared"
+    made = await trip.made(path, {"location": "westeurope"}, "2023-01-31")
+    reader = await machine(trip, "reader", {"type": "SystemAssigned"})
+    name = "00000000-0000-4000-8000-000000000005"
+    await trip.assign(made["id"], OPERATOR_OF_IDENTITIES, reader["identity"]["principalId"], name)
+    assert (await trip.arm("DELETE", path, version="2023-01-31")).status == 200
+    await trip.made(path, {"location": "westeurope"}, "2023-01-31")
+    assignments = await trip.arm(
+        "GET", f"{path}/providers/Microsoft.Authorization/roleAssignments?$filter=atScope()", version="2022-04-01"
+    )
+    assert name not in [entry["name"] for entry in assignments.json()["value"]]

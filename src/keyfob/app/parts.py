@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass, field
+from typing import Any
 
 from keyfob.access.decisions import decisions_provider
 from keyfob.access.door import Door
@@ -69,6 +70,7 @@ from keyfob.settings import Settings
 from keyfob.store.migrations import migrations_of
 from keyfob.store.port import Store
 from keyfob.store.sqlite import open_sqlite
+from keyfob.wire.http import Reply, Request
 
 GRACE = 5.0
 """Seconds that requests at work have when the server stops."""
@@ -209,13 +211,17 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             store=store, guard=guard, clock=clock, ids=ids, namespaces=(*namespaces, *kept_namespaces().values())
         )
         managers: list[ResourceManager] = []
+
+        async def ask(request: Request, **who: Any) -> Reply:
+            return await managers[0].ask(request, **who)
+
         deployments = Deployments(
             store=store,
             guard=guard,
             clouds=clouds,
             clock=clock,
             ids=ids,
-            answer=lambda request, **who: managers[0].ask(request, **who),
+            answer=ask,
             alone=not settings.database,
         )
         resource_manager = ResourceManager(

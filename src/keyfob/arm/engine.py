@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from keyfob.access.assignments import assignments_within, unassign
 from keyfob.access.guard import Guard
 from keyfob.arm.body import (
     Envelope,
@@ -31,6 +32,7 @@ from keyfob.arm.resources import (
     get_group,
     get_operation,
     get_resource,
+    get_subscription,
     group_not_found,
     resource_not_found,
 )
@@ -329,6 +331,10 @@ class Engine:
                 )
             await remove_identity(tx, resource.tenant_id, resource.identity)
             await RESOURCES.delete(tx, row.key)
+        subscription = await get_subscription(tx, id.subscription_id or "")
+        if subscription is not None:  # what is made here again under the same name must not inherit old rights
+            for assignment in await assignments_within(tx, subscription.tenant_id, id):
+                await unassign(tx, subscription.tenant_id, assignment.id)
 
     # --- POST
 

@@ -27,7 +27,12 @@ _ACTIVE = ("Accepted", "Running")
 )
 @click.option("--location", "-l", default="westeurope", show_default=True, help="Of a new group, or of the deployment.")
 @click.option("--name", "-n", metavar="NAME", help="Name of the deployment; else that of the file.")
-@click.option("--mode", type=click.Choice(["Incremental", "Complete"], case_sensitive=False), default="Incremental")
+@click.option(
+    "--mode",
+    type=click.Choice(["Incremental", "Complete"], case_sensitive=False),
+    default="Incremental",
+    help="Complete deletes what is in the group and not in the template.",
+)
 @output_option
 @tenant_option
 @data_option
