@@ -31,6 +31,7 @@ from keyfob.declare import Action, Allowed, Caller, Decision
 from keyfob.directory.model import ServicePrincipal
 from keyfob.directory.principals import create_service_principal
 from keyfob.resource_id import ResourceId
+from keyfob.servers.run import settle
 from keyfob.store.migrations import migrations_of
 from keyfob.store.sqlite import open_sqlite
 
@@ -76,6 +77,7 @@ def main() -> None:
     ]
     for action in ACTIONS:
         index.decide(people[0], action, scopes[0])
+    settle()  # as a server does once it is built
     allowed = run("first asking, every scope new", index, questions)
     print(f"  {allowed / len(questions):.0%} of them allowed")
     run("second asking (people merged)", index, questions)

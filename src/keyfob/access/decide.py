@@ -126,14 +126,19 @@ def decide(
         found = role(grant.role_id)
         if found is not None and Grants(found.permissions).grant(name, action.data):
             return Allowed(by=grant.id, role=found.name, scope=grant.scope)
-    return refusal(person, action, near, elsewhere=len(mine) - len(near), shortfall=partial(shortfall_of, role))
+    return refusal(person, action, near, elsewhere=len(mine) - len(near), shortfall=partial(_shortfall, role))
 
 
-def shortfall_of(role: FindRole, role_id: str, action: Action) -> tuple[str, str]:
-    found = role(role_id)
-    if found is None:
+def shortfall_of(role: RoleDefinition | None, role_id: str, grants: Grants, action: Action) -> tuple[str, str]:
+    """`grants` are the role's."""
+    if role is None:
         return f"role {role_id}", "is not defined"
-    return found.name, Grants(found.permissions).shortfall(action.name.lower(), action.data)
+    return role.name, grants.shortfall(action.name.lower(), action.data)
+
+
+def _shortfall(role: FindRole, role_id: str, action: Action) -> tuple[str, str]:
+    found = role(role_id)
+    return shortfall_of(found, role_id, Grants(found.permissions if found else ()), action)
 
 
 def forbidden(denial: Denial, action: Action) -> Denied:

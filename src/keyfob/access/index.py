@@ -180,7 +180,9 @@ class Index:
         key = (role_id, action.name, action.data)
         known = self._shortfalls.get(key)
         if known is None:
-            known = shortfall_of(self.role, role_id, action)
+            role = self.role(role_id)
+            grants = self._grants_of_role(role_id)
+            known = shortfall_of(role, role_id, grants, action)
             self._shortfalls.put(key, known)
         return known
 
