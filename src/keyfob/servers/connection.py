@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httptools
 
-from keyfob.servers.edge import LONGEST_KNOWN, MOST_KNOWN, Door, Edge, Parsed
+from keyfob.servers.edge import LONGEST_KNOWN, MOST_KNOWN, Door, Edge, Known
 from keyfob.wire.http import Reply
 from keyfob.wire.http1 import CONTINUE, OK, Malformed, read_authority, read_request, write_reply
 
@@ -24,6 +24,9 @@ log = logging.getLogger("keyfob.http")
 
 IDLE, HEAD, BODY, DONE = range(4)
 """Where the next bytes belong: between requests, in a head, in a body, nowhere (they are thrown away)."""
+
+_Parsed = tuple[bytes, list[tuple[bytes, bytes]]]
+"""Raw target and raw headers."""
 
 _OK_LENGTH = len(OK)
 _WATCHED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
@@ -106,7 +109,7 @@ class Connection(asyncio.Protocol):
         self._upgrade = False
         self._watch = False  # this head has a header of _WATCHED
         self._between = True  # the parser stands between two messages
-        self._answered: Parsed | None = None  # what was answered hot in this read, the last if several
+        self._answered: _Parsed | None = None  # what was answered hot in this read, the last if several
 
     # --- the transport's side ---
 
@@ -137,35 +140,35 @@ class Connection(asyncio.Protocol):
             rest = self._feed(rest)
         # at the end of a message or of the empty lines before one: then nothing of what follows has been parsed
         self._between = self._phase == IDLE and data[-4:] == b"\r\n\r\n"
-        if self._answered is not None and whole:
-            self._learn(data, self._answered)
+        if whole and self._answered is not None and len(self._door.known) < MOST_KNOWN:
+            self._learn(data, *self._answered)
         if (was_busy or self._queue) and not self._held and self._phase != DONE:
             self._held = True
             self._transport.pause_reading()
 
-    def _again(self, known: Parsed) -> bool:
+    def _again(self, known: Known) -> bool:
         """Answers a request of which the very same bytes were parsed before: programs that ask for a token ask in
-        the same words each time. Only the parsing is spared."""
+        the same words each time. Only the parsing is spared, and the writing of an answer that has not changed."""
         if self._busy or self._queue or self._blocked or self._finishing:
             return False
-        answer = self._ask_hot(known)
+        answer = self._ask_hot(known.target, known.fields)
         if answer is None:
             return False
-        self._since = self._edge.now
-        self._transport.write(answer)
+        edge = self._edge
+        if answer is not known.answer or edge.date is not known.date:
+            known.answer, known.date, known.dated = answer, edge.date, self._with_date(answer)
+        self._since = edge.now
+        self._transport.write(known.dated)
         return True
 
-    def _learn(self, data: bytes, parsed: Parsed) -> None:
+    def _learn(self, data: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
         """`data` began between two messages and a hot answer was given; it is remembered when it was one whole
         request and no more, and holds no credential."""
         if len(data) > LONGEST_KNOWN or data.find(b"\r\n\r\n") != len(data) - 4:
             return
-        if any(name == b"authorization" for name, _ in parsed[1]):
+        if any(name == b"authorization" for name, _ in fields):
             return
-        known = self._door.known
-        if len(known) >= MOST_KNOWN:
-            known.clear()
-        known[data] = parsed
+        self._door.known[data] = Known(target, fields)
 
     def _feed(self, data: bytes) -> bytes:
         """Parses; gives back bytes that must be parsed again (after an upgrade that we ignore)."""
@@ -302,17 +305,18 @@ class Connection(asyncio.Protocol):
                 return None  # an HTTP/1.0 client must be told that the connection stays
         if not host:
             return None  # none, or two: the slow way refuses it
-        return self._ask_hot((target, fields))
+        answer = self._ask_hot(target, fields)
+        return None if answer is None else self._with_date(answer)
 
-    def _ask_hot(self, parsed: Parsed) -> bytes | None:
+    def _ask_hot(self, target: bytes, fields: list[tuple[bytes, bytes]]) -> bytes | None:
         try:
-            answer = self._hot(*parsed)  # type: ignore[misc]
+            return self._hot(target, fields)  # type: ignore[misc]
         except Exception:
             log.exception("a hot answer failed; the slow way is taken", extra={"listener": self._door.listener})
             return None
-        if answer is None or not answer.startswith(OK):
-            return answer
-        return b"".join((OK, self._edge.date, answer[_OK_LENGTH:]))
+
+    def _with_date(self, answer: bytes) -> bytes:
+        return b"".join((OK, self._edge.date, answer[_OK_LENGTH:])) if answer.startswith(OK) else answer
 
     def _reset(self) -> None:
         self._phase = IDLE

@@ -16,11 +16,9 @@ Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
 """The fast way, for GET without a body on a connection that stays open: raw target (origin form) and raw headers
 (lower-case names) → a whole answer without `Date` (the edge puts it in), or None: take the slow way."""
 
-Parsed = tuple[bytes, list[tuple[bytes, bytes]]]
-"""What a hot function is given: raw target and raw headers. Nobody changes the list."""
-
 LONGEST_KNOWN = 1_024
 MOST_KNOWN = 32
+"""For each listener, until the next sweep: who never asks twice in the same words costs little."""
 
 Connect = Callable[[str, int], Callable[[asyncio.Transport], None] | None]
 """CONNECT to that host and port → who takes the transport over once the client was told yes; None: refused."""
@@ -80,6 +78,17 @@ class Edge:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
+@dataclass(slots=True, eq=False)
+class Known:
+    """A request as it was parsed, which nobody changes; and its last answer, without and with that second's `Date`."""
+
+    target: bytes
+    fields: list[tuple[bytes, bytes]]
+    answer: bytes = b""
+    date: bytes = b""
+    dated: bytes = b""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Door:
     """What one listener does with its requests."""
@@ -89,5 +98,5 @@ class Door:
     connect: Connect | None
     listener: str
     scheme: str
-    known: dict[bytes, Parsed] = field(default_factory=dict)
+    known: dict[bytes, Known] = field(default_factory=dict)
     """Requests that had a hot answer, by their bytes on the wire: at most `MOST_KNOWN`, without credentials."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfob.servers.connection import Connection
-from keyfob.servers.edge import Connect, Door, Edge, Handler, Hot, Limits
+from keyfob.servers.edge import MOST_KNOWN, Connect, Door, Edge, Handler, Hot, Limits
 
 __all__ = ["Connect", "Handler", "Hot", "HttpServer", "Limits", "Listening"]
 
@@ -70,6 +70,11 @@ class Listening:
         else:
             server = await loop.create_server(self.protocol, sock=sock, backlog=1024, ssl=self._tls, **times)
         self._servers.append(server)
+
+    def sweep(self) -> None:
+        """Makes room for other requests when as many are remembered as may be."""
+        if len(self._door.known) >= MOST_KNOWN:
+            self._door.known.clear()
 
     def close(self) -> None:
         """No new connections; those that wait for a request are closed, those at work finish their answer."""
@@ -137,6 +142,8 @@ class HttpServer:
         edge = self.edge
         edge.now = self._clock()
         edge.date = _date_line(self._wall())
+        for listening in self._listening:
+            listening.sweep()
         for connection in list(edge.connections):
             connection.sweep(edge.now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from keyfob.servers.connection import Connection
 from keyfob.servers.edge import LONGEST_KNOWN, MOST_KNOWN, Door, Edge, Limits
+from keyfob.servers.http import HttpServer
 from keyfob.wire.http import Reply, Request
 
 HOT = b"GET /hot HTTP/1.1\r\nHost: h\r\nMetadata: true\r\n\r\n"
@@ -17,6 +19,12 @@ OTHER = b"GET /hot?x HTTP/1.1\r\nHost: h\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /hot HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
 GET = b"GET /hot HTTP/1.1\r\n"
+
+
+def bound() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 class Wire(asyncio.Transport):
@@ -55,6 +63,7 @@ class House:
     def __init__(self, known: dict[bytes, Any] | None = None) -> None:
         self.asked: list[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = []
         self.cold = False
+        self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhot"
         self.edge = Edge(Limits(), 0.0, b"Date: now\r\n", "", lambda: "id", lambda: None)
         self.door = Door(self.handler, self.hot, None, "", "http", {} if known is None else known)
 
@@ -65,7 +74,7 @@ class House:
         self.asked.append((target, tuple(headers)))
         if self.cold or not target.startswith(b"/hot"):
             return None
-        return b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhot"
+        return self.answer
 
     def connect(self) -> tuple[Connection, Wire]:
         wire = Wire()
@@ -139,12 +148,38 @@ def test_only_whole_single_requests_without_credentials_are_remembered() -> None
         assert house.door.known == {}, chunks
 
 
-def test_not_many_are_remembered() -> None:
+async def test_not_many_are_remembered_and_others_get_their_turn() -> None:
     house = House()
-    connection, _ = house.connect()
+    server = HttpServer()
+    listening = await server.listen(sock=bound(), handler=house.handler, hot=house.hot)
+    door = listening.protocol().door
+    connection = Connection(server.edge, door)
+    connection.connection_made(Wire())
     for number in range(5 * MOST_KNOWN):
         connection.data_received(OTHER.replace(b"x", b"%d" % number))
-        assert len(house.door.known) <= MOST_KNOWN
+    assert len(door.known) == MOST_KNOWN
+    assert len(house.asked) == 5 * MOST_KNOWN
+    server.sweep()
+    connection.data_received(HOT)
+    assert list(door.known) == [HOT]
+    server.sweep()
+    assert list(door.known) == [HOT]
+    await server.shutdown(0.0)
+
+
+async def test_the_date_moves_on_and_the_answer_changes() -> None:
+    house = House()
+    connection, wire = house.connect()
+    for _ in range(3):
+        connection.data_received(HOT)
+    house.edge.date = b"Date: then\r\n"
+    wire.written = b""
+    connection.data_received(HOT)
+    assert b"Date: then\r\n" in wire.written
+    house.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew"
+    wire.written = b""
+    connection.data_received(HOT)
+    assert wire.written.endswith(b"new")
 
 
 async def test_behind_a_slow_request_a_known_one_waits() -> None:
