@@ -20,6 +20,11 @@ NAMES = {
     "6a0ec4d3-30cb-4a83-91c0-ae56bc0e3d26": "Azure Container Registry",
 }
 
+# Not in the directory's list of resource applications: the audience of managed identities that other applications
+# trust. Its tokens are of version 2 (decoded tokens of the real service; learn.microsoft.com, "Configure an
+# application to trust a managed identity").
+TOKEN_EXCHANGE = {"app_id": "fb60f99c-7a34-4190-8149-302f77469936", "name": "AAD Token Exchange Endpoint"}
+
 # Resource names beyond the audiences of clouds.json: az's endpoint, a DNS suffix, or a fixed string of all clouds.
 ENDPOINTS = {
     "ddbf3205-c6bd-46ae-8127-60eb93363864": "batch_resource_id",
@@ -69,7 +74,20 @@ def first_party(reference: Path) -> list[dict[str, Any]]:
                 ],
             }
         )
+    made.append(_token_exchange(table))
     return made
+
+
+def _token_exchange(table: list[dict[str, Any]]) -> dict[str, Any]:
+    names = {cloud["name"]: [TOKEN_EXCHANGE["app_id"], cloud["token_exchange_audience"]] for cloud in table}
+    return {
+        **TOKEN_EXCHANGE,
+        "kind": "resource",
+        "names": names,
+        "app_roles": [],
+        "scopes": [],
+        "token_version": 2,
+    }
 
 
 def _exists(app_id: str, cloud: dict[str, Any]) -> bool:

@@ -104,10 +104,18 @@ def verify_with_certificate(
 
 
 async def verify_federated(
-    statement: Statement, credentials: Sequence[FederatedCredential], *, fetcher: KeyFetcher, now: float
+    statement: Statement,
+    credentials: Sequence[FederatedCredential],
+    *,
+    fetcher: KeyFetcher,
+    now: float,
+    also: Collection[str] = (),
 ) -> FederatedCredential:
-    """A trusted issuer's statement. Issuer, subject and audience compare exactly, case included. Raises `Refused`."""
-    credential = _matching(statement, credentials)
+    """A trusted issuer's statement. Issuer, subject and audience compare exactly, case included. Raises `Refused`.
+
+    `also`: names of the audience that the statement writes as an application id.
+    """
+    credential = _matching(statement, credentials, also)
     kid = statement.header.get("kid")
     if not isinstance(kid, str) or not kid:
         raise Refused(5002723)
@@ -130,7 +138,9 @@ async def verify_federated(
 _FAILED = "Client assertion failed signature validation."
 
 
-def _matching(statement: Statement, credentials: Sequence[FederatedCredential]) -> FederatedCredential:
+def _matching(
+    statement: Statement, credentials: Sequence[FederatedCredential], also: Collection[str]
+) -> FederatedCredential:
     issuer, subject, audiences = statement.claim("iss"), statement.claim("sub"), statement.audiences
     if not credentials:
         raise Refused(70021, issuer=issuer, subject=subject, audience=" ".join(audiences))
@@ -141,7 +151,7 @@ def _matching(statement: Statement, credentials: Sequence[FederatedCredential]) 
     if not of_subject:
         raise Refused(700213, subject=subject)
     for known in of_subject:
-        if set(known.audiences) & set(audiences):
+        if set(known.audiences) & {*audiences, *also}:
             return known
     raise Refused(700212, audience=" ".join(audiences))
 

@@ -103,23 +103,25 @@ def managed_identity(
     host_id: str | None,
     begins: int,
     roles: Collection[str] = (),
+    v2_login: str | None = None,
 ) -> dict[str, Any]:
-    """`begins` is `iat` and `nbf`. `aio`, `rh` and `uti` are added when it is signed."""
-    issuer = v1_issuer(tenant.cloud, tenant.id)
+    """`begins` is `iat` and `nbf`. `aio`, `rh` and `uti` are added when it is signed. `v2_login` is the cloud's
+    authority for a token of version 2, None for version 1."""
+    version = 2 if v2_login else 1
+    issuer = v2_issuer(v2_login, tenant.id) if v2_login else v1_issuer(tenant.cloud, tenant.id)
     claims: dict[str, Any] = {
         "aud": audience,
         "iss": issuer,
         "iat": begins,
         "nbf": begins,
         "exp": begins + MANAGED_IDENTITY_LIFE,
-        "appid": principal.app_id,
-        "appidacr": "2",
-        "idp": issuer,
+        **_client(version, principal.app_id, "2"),
+        **({"idp": issuer} if version == 1 else {}),
         "idtyp": "app",
         "oid": principal.id,
         "sub": principal.id,
         "tid": tenant.id,
-        "ver": "1.0",
+        "ver": f"{version}.0",
         "xms_mirid": identity_resource(resource_id),
         "xms_tcdt": int(tenant.created),
     }

@@ -11,8 +11,9 @@ from keyfob.directory.aadsts import Refused
 from keyfob.directory.applications import list_federated_credentials
 from keyfob.directory.assertions import Statement, take_apart, verify_federated, verify_with_certificate
 from keyfob.directory.exchange import ANY_TENANT, Client, Exchange, Parts
-from keyfob.directory.first_party import public_client
+from keyfob.directory.first_party import TOKEN_EXCHANGE, public_client
 from keyfob.directory.model import Application, ServicePrincipal, Tenant
+from keyfob.directory.own_issuers import tenant_of
 from keyfob.wire.http import Fields
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -134,7 +135,9 @@ async def _assertion(
     credentials = [
         credential for owner in owners for credential in await list_federated_credentials(parts.store, home, owner)
     ]
-    await verify_federated(statement, credentials, fetcher=parts.fetcher, now=exchange.now)
+    ours = tenant_of(statement.claim("iss"), parts.clouds) is not None and TOKEN_EXCHANGE in statement.audiences
+    also = (exchange.cloud.token_exchange_audience,) if ours else ()
+    await verify_federated(statement, credentials, fetcher=parts.fetcher, now=exchange.now, also=also)
 
 
 def _is_own(statement: Statement, app_id: str) -> bool:

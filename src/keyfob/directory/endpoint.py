@@ -24,6 +24,7 @@ from keyfob.directory.grants.device_code import INTERVAL
 from keyfob.directory.hot import HotKeys
 from keyfob.directory.keys import KeyRing
 from keyfob.directory.model import Pending, Tenant
+from keyfob.directory.own_issuers import OwnIssuers
 from keyfob.directory.pending import LIVES, PendingStore, new_user_code
 from keyfob.directory.resources import UnknownResource
 from keyfob.directory.scopes import parse_scopes
@@ -70,7 +71,9 @@ class TokenEndpoint:
             clouds=clouds,
             pending=PendingStore(store=store, clock=clock, ids=ids),
             secrets=SecretChecker(clock=clock),
-            fetcher=fetcher or HttpKeyFetcher(clock=clock),
+            fetcher=OwnIssuers(
+                store=store, keys=keys, clouds=clouds, clock=clock, others=fetcher or HttpKeyFetcher(clock=clock)
+            ),
             throttle=Throttle(clock=clock),
             clock=clock,
             ids=ids,

@@ -14,6 +14,8 @@ AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 AZURE_POWERSHELL = "1950a258-227b-4e31-a9cf-717495945fc2"
 GRAPH = "00000003-0000-0000-c000-000000000000"
 """Microsoft Graph."""
+TOKEN_EXCHANGE = "fb60f99c-7a34-4190-8149-302f77469936"
+"""AAD Token Exchange Endpoint: `api://AzureADTokenExchange` and its spellings in other clouds."""
 GRAPH_SCOPES = (
     "AuditLog.Read.All",
     "Directory.AccessAsUser.All",
@@ -35,6 +37,8 @@ class FirstParty(msgspec.Struct, frozen=True):
     app_id: str
     name: str
     names: Mapping[str, tuple[str, ...]] = {}
+    token_version: int = 1
+    """Of the access tokens it takes."""
 
 
 def parse_first_party(data: bytes) -> tuple[FirstParty, ...]:
@@ -79,6 +83,7 @@ def first_party_principals(tenant: Tenant, known: Iterable[FirstParty]) -> Itera
             kind="FirstParty",
             names=tuple(dict.fromkeys((app.app_id, *(names or ())))),
             created=tenant.created,
+            access_token_version=app.token_version,
         )
 
 

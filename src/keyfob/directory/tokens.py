@@ -74,6 +74,7 @@ class Tokens:
         resource_id: str,
         host_id: str | None,
         roles: Collection[str] = (),
+        version: int = 1,
     ) -> Minted:
         """24 hours for a managed identity. `resource_id` is the host for a system-assigned identity (`host_id` None),
         the identity itself for a user-assigned one (`host_id` the host it is used from).
@@ -87,6 +88,7 @@ class Tokens:
                 host_id=host_id,
                 begins=int(self._clock.now()) - says.SKEW,
                 roles=roles,
+                v2_login=self._clouds[tenant.cloud].login if version == 2 else None,
             )
         )
 

@@ -19,7 +19,7 @@ from keyfob.directory.model import ServicePrincipal, Tenant
 from keyfob.directory.offered import NOT_OFFERED
 from keyfob.directory.principals import app_roles_of, get_principal
 from keyfob.directory.records import APP_ROLE_ASSIGNMENTS, APPLICATIONS, MEMBERSHIPS, SERVICE_PRINCIPALS, TENANTS
-from keyfob.directory.resources import find_resource
+from keyfob.directory.resources import Resource, find_resource
 from keyfob.directory.tenants import get_tenant
 from keyfob.directory.tokens import Tokens
 from keyfob.errors import InvalidInput
@@ -116,7 +116,7 @@ class TokenEndpoint:
         principal = await get_principal(self._store, identity.tenant_id, identity.principal_id)
         if not isinstance(principal, ServicePrincipal):
             raise IdentityNotFound
-        token = self._mint(tenant, principal, host.host_id, identity, wanted.requested, roles)
+        token = self._mint(tenant, principal, host.host_id, identity, wanted, roles)
         while len(self._remembered) >= REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[place] = (version, token)
@@ -142,23 +142,24 @@ class TokenEndpoint:
         principal: ServicePrincipal,
         host: str,
         identity: Attached,
-        resource: str,
+        resource: Resource,
         roles: frozenset[str],
     ) -> HostToken:
         own = identity.resource_id
         minted = self._tokens.mint_managed_identity(
             tenant=tenant,
             principal=principal,
-            audience=resource,
+            audience=resource.audience,
             resource_id=own or host,
             host_id=host if own else None,
             roles=roles,
+            version=resource.version,
         )
         return HostToken(
             token=minted.token,
             client_id=identity.client_id,
             principal_id=identity.principal_id,
-            resource=resource,
+            resource=resource.requested,
             issued=self._clock.now(),
             not_before=minted.not_before,
             expires_on=minted.expires_on,

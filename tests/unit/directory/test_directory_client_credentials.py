@@ -14,9 +14,13 @@ import pytest
 
 from keyfob.clock import SystemIds
 from keyfob.directory import applications, principals
+from keyfob.directory.first_party import TOKEN_EXCHANGE
 from keyfob.directory.keys import b64url
 from keyfob.directory.model import Application, AppRoleAssignment, FederatedCredential, ServicePrincipal
+from keyfob.directory.resources import find_resource
 
+HOST = "login.microsoftonline.com"
+ARM = "https://management.azure.com/"
 ARM_SCOPE = "https://management.azure.com//.default"
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ISSUER = "https://issuer.example/cluster-1"
@@ -429,6 +433,53 @@ async def test_a_managed_identity_takes_federated_assertions_too(world: Any, sig
     async with world.store.transaction() as tx:
         await applications.delete_federated_credential(tx, world.tenant.id, identity.id, "cluster")
     assert (await world.refused(**form))[2] == 70021
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_managed_identity_s_token_as_federated_assertion(world: Any, version: int) -> None:
+    """Our own tenant as issuer: its keys come from the key ring, nobody is asked over the network."""
+    identity = ServicePrincipal(
+        id=world.ids.guid(), tenant_id=world.tenant.id, app_id=world.ids.guid(), kind="ManagedIdentity"
+    )
+    ours = {1: f"https://sts.windows.net/{world.tenant.id}/", 2: f"https://{HOST}/{world.tenant.id}/v2.0"}
+    credential = FederatedCredential(name="identity", issuer=ours[version], subject=identity.id, audiences=(EXCHANGE,))
+    async with world.store.transaction() as tx:
+        await principals.create_service_principal(tx, identity)
+        await applications.add_federated_credential(tx, world.tenant.id, world.app.id, credential)
+
+    def minted(audience: str, **more: Any) -> str:
+        token: str = world.tokens.mint_managed_identity(
+            tenant=world.tenant, principal=identity, audience=audience, resource_id="/i", host_id=None, **more
+        ).token
+        return token
+
+    resource = await find_resource(world.store, world.tenant, EXCHANGE)
+    assert (resource.version, resource.audience) == (2, TOKEN_EXCHANGE)
+    good = minted(resource.audience, version=version)
+    status, body = await world.token(**by_assertion(world, good))
+    assert status == 200, body
+    assert payload(body["access_token"])["oid"] == world.principal.id
+    assert world.fetcher.asked == []
+    # another audience, another version's issuer, a signature that is not ours
+    assert (await world.refused(**by_assertion(world, minted(ARM, version=version))))[2] == 700212
+    assert (await world.refused(**by_assertion(world, minted(TOKEN_EXCHANGE, version=3 - version))))[2] == 700211
+    head, claims, signature = good.split(".")
+    forged = ".".join((head, claims, signature[::-1]))
+    assert (await world.refused(**by_assertion(world, forged)))[2] == 700027
+    assert world.fetcher.asked == []
+
+
+async def test_a_tenant_that_is_not_in_this_store_is_a_foreign_issuer(world: Any, signer: Any) -> None:
+    issuer = f"https://{HOST}/{world.ids.guid()}/v2.0"
+    credential = FederatedCredential(name="far", issuer=issuer, subject=SUBJECT, audiences=(EXCHANGE,))
+    async with world.store.transaction() as tx:
+        await applications.add_federated_credential(tx, world.tenant.id, world.app.id, credential)
+    assertion = signer.sign(foreign(world, iss=issuer), kid="k1")
+    assert (await world.refused(**by_assertion(world, assertion)))[2] == 500031
+    assert world.fetcher.asked == [issuer]
+    # what trusts the exchange by another name does not take its id from a foreign issuer
+    by_id = signer.sign(foreign(world, iss="https://elsewhere.example/", aud=TOKEN_EXCHANGE), kid="k1")
+    assert (await world.refused(**by_assertion(world, by_id)))[2] == 700211
 
 
 async def test_refusals_of_a_federated_assertion(federated: Any, signer: Any, stranger: Any) -> None:
