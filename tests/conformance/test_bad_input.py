@@ -191,7 +191,8 @@ class Land:
         return self.send(host, method, target, encoded, allowed)
 
     def stored(self) -> dict[tuple[str, str], str]:
-        """Everything but notes of what was asked."""
+        """Everything but notes of what was asked, once what earlier requests began has ended."""
+        self.runner.run(self.app.resource_manager.engine.operations.settle())
         rows = self.runner.run(self.app.store.fetch("SELECT kind, key, etag FROM records"))
         return {(kind, key): etag for kind, key, etag in rows if not kind.startswith(NOTES)}
 
