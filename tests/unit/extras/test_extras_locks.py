@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from keyfob.arm.extras.locks import Locks
+from keyfob.arm.resources import RESOURCES
+from keyfob.resource_id import ResourceId
+
 LOCKS = "providers/Microsoft.Authorization/locks"
 V = {"version": "2020-05-01"}
 IDS = {"version": "2023-01-31"}
@@ -122,3 +126,26 @@ async def test_who_may_not_is_refused_before_the_lock_is_seen(world: Any) -> Non
     assert await world.refused("DELETE", one, by=contributor, **IDS) == (409, "ScopeLocked")
     assert (await world.arm("GET", f"{one}/{LOCKS}", by=contributor, **V)).status == 200
     assert await world.refused("GET", f"{one}/{LOCKS}", by=nobody, **V) == (403, "AuthorizationFailed")
+
+
+async def test_a_delete_reads_no_more_than_the_locks_below(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group may hold thousands of resources; looking for locks does not decode them."""
+    one = await world.identity("one")
+    seen: list[str] = []
+    decode = RESOURCES._stored
+
+    def counted(row: Any) -> Any:
+        found = decode(row)
+        seen.append(found.value.type)
+        return found
+
+    locks = Locks(world.app.store)
+    scope = ResourceId.parse(world.group)
+    monkeypatch.setattr(RESOURCES, "_stored", counted)
+    assert await locks._under(scope) == []
+    assert seen == []
+    await world.good("PUT", f"{one}/{LOCKS}/keep", lock("CanNotDelete"), **V)
+    seen.clear()
+    assert [found.name for found in await locks._under(scope)] == ["keep"]
+    assert seen == ["Microsoft.Authorization/locks"]
+    assert await locks._under(ResourceId.parse(f"{world.group}x")) == []

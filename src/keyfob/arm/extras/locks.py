@@ -7,7 +7,6 @@ stopped. A lock holds for everybody, owners included.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -140,16 +139,9 @@ class Locks:
         return rows
 
     async def _under(self, scope: ResourceId) -> list[Resource]:
-        """The locks on what lies in a scope, in pages, so that a large group does not hold up everybody."""
-        found: list[Resource] = []
-        after, size = "", 2000
-        while True:
-            rows = await RESOURCES.list(self._store, prefix=f"{scope.key}/", after=after, limit=size)
-            found += [row.value for row in rows if row.value.type == TYPE]
-            if len(rows) < size:
-                return found
-            after = rows[-1].key
-            await asyncio.sleep(0)
+        """The locks on what lies in a scope: of all that is there only they are read."""
+        rows = await RESOURCES.find(self._store, "type", TYPE.lower(), prefix=f"{scope.key}/")
+        return [row.value for row in rows]
 
 
 def _level(lock: Resource) -> str:
