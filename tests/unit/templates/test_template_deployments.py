@@ -456,6 +456,24 @@ async def test_lists_of_deployments(arm):
 
 
 @pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("VMSS", "vmss"),
+        ("IPAddress", "ipAddress"),
+        ("LogicAppServicePrincipalId", "logicAppServicePrincipalId"),
+        ("TRANS_Test_Parameter", "tranS_Test_Parameter"),
+        ("A", "a"),
+        ("plain", "plain"),
+        ("_X", "_X"),
+        ("1A", "1A"),
+    ],
+)
+async def test_names_of_outputs_begin_with_small_letters(arm, written, shown):
+    made = await arm.deploy(template(outputs={written: {"type": "int", "value": 1}}))
+    assert made["properties"]["outputs"] == {shown: {"type": "Int", "value": 1}}
+
+
+@pytest.mark.parametrize(
     "case",
     [
         SimpleNamespace(

@@ -18,6 +18,7 @@ from keyfob.arm.templates.evaluate import Frame, Pending, copy_count, evaluate
 from keyfob.arm.templates.evaluate import Loop as CopyLoop
 from keyfob.arm.templates.expressions import ExpressionError
 from keyfob.arm.templates.facts import GROUP, kind_of
+from keyfob.arm.templates.names import camel_case
 from keyfob.arm.templates.records import CANCELED, FAILED, RUNNING, SUCCEEDED, Deployment, DeploymentOperation
 from keyfob.arm.templates.source import Place
 from keyfob.arm.templates.template import Opened, Part, PlaceOf
@@ -318,7 +319,9 @@ class Run:
             except (ExpressionError, Problem) as error:
                 self.errors.append(_bad_output(name, str(error)))
                 return
-            made[name] = {"type": one.shown_type} if one.secure else {"type": one.shown_type, "value": value}
+            made[camel_case(name)] = (
+                {"type": one.shown_type} if one.secure else {"type": one.shown_type, "value": value}
+            )
         if self.opened.outputs:
             self.outputs = made
 
