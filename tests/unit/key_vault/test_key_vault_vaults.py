@@ -144,6 +144,20 @@ async def test_checking_a_name(vaults):
         assert (await check(content)).status == 400
 
 
+async def test_managed_hsms_are_asked_for_and_absent(vaults):
+    """What az keyvault check-name and az keyvault list-deleted send besides."""
+
+    async def check(given: Any) -> Any:
+        return await vaults.arm("POST", KEYVAULT + "/checkMhsmNameAvailability", given)
+
+    assert body(await check({"name": "shop"})) == {"nameAvailable": True}
+    for name in ("x", "a--b", "1shop", "s" * 25):
+        assert body(await check({"name": name}))["reason"] == "AccountNameInvalid"
+    for content in (None, {}, {"name": 3}, []):
+        assert (await check(content)).status == 400
+    assert body(await vaults.arm("GET", KEYVAULT + "/deletedManagedHSMs")) == {"value": []}
+
+
 async def test_deleting_keeps_it_until_it_is_recovered(vaults):
     who = await vaults.principal()
     await vaults.make(enableRbacAuthorization=False, accessPolicies=[policy(who, "all")])

@@ -39,6 +39,9 @@ class VaultRoutes:
             row("GET", _SUBSCRIPTION + "/deletedVaults", "deletedVaults/read", self.list_deleted, _sub),
             row("GET", _DELETED, "locations/deletedVaults/read", self.get_deleted, _sub),
             row("POST", _DELETED + "/purge", "locations/deletedVaults/purge/action", self.purge, _sub),
+            # managed HSMs are not offered: az keyvault check-name and list-deleted ask for them
+            row("POST", _SUBSCRIPTION + "/checkMhsmNameAvailability", "managedHSMs/read", self.check_hsm, _sub),
+            row("GET", _SUBSCRIPTION + "/deletedManagedHSMs", "deletedManagedHsms/read", self.no_hsms, _sub),
             row("PUT", _VAULT + "/accessPolicies/{kind}", "vaults/accessPolicies/write", self.policies, _vault),
             Route("GET", "/providers/Microsoft.KeyVault/operations", free, self.operations),
         )
@@ -71,6 +74,22 @@ class VaultRoutes:
             if row.value.subscription_id.lower() == mine and call.now < row.value.purge
         ]
         return Reply.json({"value": shown})
+
+    async def check_hsm(self, call: Call) -> Reply:
+        """Whether a managed HSM could have that name: there is none, so every name that fits is free."""
+        name = _object(call.request.body).get("name")
+        if not isinstance(name, str):
+            raise InvalidInput("The parameter 'name' is required.", code="BadRequest")
+        if not is_name(name):
+            message = (
+                "The managed HSM name must be between 3-24 alphanumeric characters. The name must begin with a letter, "
+                "end with a letter or digit, and not contain consecutive hyphens."
+            )
+            return Reply.json({"nameAvailable": False, "reason": "AccountNameInvalid", "message": message})
+        return Reply.json({"nameAvailable": True})
+
+    async def no_hsms(self, call: Call) -> Reply:
+        return Reply.json({"value": []})
 
     async def get_deleted(self, call: Call) -> Reply:
         return Reply.json(_shown(await self._deleted(call)))
