@@ -139,8 +139,9 @@ class _Routes:
 
     async def assignments(self, call: Call) -> Reply:
         wanted = parse_filter(call.request.query.get("$filter"), ASSIGNMENTS)
-        found = await self._assigning.listed(_caller(call).tenant_id, _scope(call), wanted)
-        return Reply.json({"value": [shapes.role_assignment(a, call.api_version) for a in found]})
+        scope = _scope(call)
+        found = await self._assigning.listed(_caller(call).tenant_id, scope, wanted)
+        return Reply.json({"value": [shapes.role_assignment(a, call.api_version, scope) for a in found]})
 
     # --- role definitions
 

@@ -720,3 +720,25 @@ async def test_answers_have_what_the_published_examples_have(arm: Arm, boss: Cal
 
 def test_everything_shown_is_json() -> None:
     assert msgspec.json.encode(parse_filter("atScope()", ASSIGNMENTS).terms) == b'{"atscope":""}'
+
+
+async def test_a_role_held_from_above_has_the_spelling_of_the_definitions_listed_there(
+    arm: Arm, store: Store, boss: Caller
+) -> None:
+    """azure-cli looks the role's name up by its id, exactly; without this `az role assignment list --all` lacks it."""
+    async with store.transaction() as tx:
+        made = await assign(
+            tx, tenant_id=boss.tenant_id, scope=ROOT, principal_id=ROBOT, role_definition_id=READER, now=0.0
+        )
+    for scope in (SUBSCRIPTION, GROUP):
+        _, listed = await arm("GET", f"{scope}/{AUTHORIZATION}/roleAssignments", boss)
+        _, defined = await arm("GET", f"{scope}/{AUTHORIZATION}/roleDefinitions", boss)
+        names = {row["id"]: row["properties"]["roleName"] for row in defined["value"]}
+        held = {row["name"]: row["properties"] for row in listed["value"]}
+        assert names[held[made.id]["roleDefinitionId"]] == "Reader"
+        assert held[made.id]["scope"] == "/"
+        assert all(row["roleDefinitionId"] in names for row in held.values())
+    # asked at the root itself, the id names no subscription
+    _, listed = await arm("GET", f"/{AUTHORIZATION}/roleAssignments", boss)
+    held = {row["name"]: row["properties"] for row in listed["value"]}
+    assert held[made.id]["roleDefinitionId"] == f"/{AUTHORIZATION}/roleDefinitions/{READER}"

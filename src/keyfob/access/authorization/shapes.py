@@ -19,12 +19,16 @@ def role_id(guid: str, scope: ResourceId) -> str:
     return f"{of}/providers/Microsoft.Authorization/roleDefinitions/{guid}"
 
 
-def role_assignment(assignment: RoleAssignment, api_version: str) -> dict[str, Any]:
+def role_assignment(assignment: RoleAssignment, api_version: str, asked: ResourceId | None = None) -> dict[str, Any]:
     """`principalType` since 2018-09-01-preview; `canDelegate` in the previews of 2018 to April 2020; condition and
-    description since 2020-03-01-preview (OpenAPI documents)."""
+    description since 2020-03-01-preview (OpenAPI documents).
+
+    `asked` is the scope of the request: one that holds from above a subscription names its role as the definitions
+    listed there are named, or azure-cli shows it without the role's name.
+    """
     scope = ResourceId.parse(assignment.scope)
     properties: dict[str, Any] = {
-        "roleDefinitionId": role_id(assignment.role_id, scope),
+        "roleDefinitionId": role_id(assignment.role_id, scope if asked is None or scope.subscription_id else asked),
         "principalId": assignment.principal_id,
     }
     if api_version >= "2018-09-01":
