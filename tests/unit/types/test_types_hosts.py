@@ -299,3 +299,38 @@ async def test_a_container_group(world: Any) -> None:
 )
 async def test_groups_that_are_refused(world: Any, change: Any) -> None:
     assert (await world.send("PUT", CONTAINERS, containers(**change), v=ACI)).status == 400
+
+
+@pytest.mark.parametrize("table", ["webAppStacks", "functionAppStacks"])
+async def test_runtimes_to_choose_from(world, table):
+    """What az webapp create --runtime and az functionapp create read before they make anything."""
+    path = f"/providers/Microsoft.Web/{table}"
+    rows = (await world.ok("GET", path, v=WEB, who="nobody"))["value"]
+    assert [row["name"] for row in rows] == ["dotnet", "node", "python"]
+    assert rows[0]["id"] == f"{path}/dotnet"
+    found = {}
+    for row in rows:
+        for major in row["properties"]["majorVersions"]:
+            for minor in major["minorVersions"]:
+                found |= {one["runtimeVersion"]: one for one in minor["stackSettings"].values()}
+    wanted = {
+        "webAppStacks": {"PYTHON|3.12", "NODE|22-lts", "~22", "DOTNETCORE|8.0", "v8.0"},
+        "functionAppStacks": {"Python|3.12", "Node|22", "~22", "DOTNET-ISOLATED|8.0", "v8.0"},
+    }[table]
+    assert wanted <= found.keys()
+    if table == "functionAppStacks":
+        python = found["Python|3.12"]
+        assert python["appSettingsDictionary"] == {"FUNCTIONS_WORKER_RUNTIME": "python"}
+        assert python["siteConfigPropertiesDictionary"]["linuxFxVersion"] == "Python|3.12"
+        assert python["supportedFunctionsExtensionVersions"] == ["~4"]
+        assert found["~22"]["appSettingsDictionary"]["WEBSITE_NODE_DEFAULT_VERSION"] == "~22"
+    windows = (await world.ok("GET", f"{path}?api-version={WEB}&stackOsType=Windows"))["value"]
+    assert [row["name"] for row in windows] == ["dotnet", "node"]
+    assert all(
+        set(minor["stackSettings"]) == {"windowsRuntimeSettings"}
+        for row in windows
+        for major in row["properties"]["majorVersions"]
+        for minor in major["minorVersions"]
+    )
+    there = (await world.ok("GET", f"/providers/Microsoft.Web/locations/westeurope/{table}", v=WEB))["value"]
+    assert (there[0]["location"], there[0]["type"]) == ("westeurope", f"Microsoft.Web/locations/{table}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keyfob.arm.keys import DerivedKeys
 from keyfob.arm.shapes import Shaped, answering, check_name_route, posting, setting, unique
 from keyfob.declare import IdentitySupport, OnPut, PostAction, Provider, ResourceType
-from keyfob.hosts.app_service import config, operations, plans
+from keyfob.hosts.app_service import config, operations, plans, stacks
 from keyfob.hosts.app_service.model import API_VERSIONS, NAME, PLAN, SITE, SLOT
 from keyfob.store.port import Store
 
@@ -37,7 +37,7 @@ def app_service(*, store: Store, master_key: bytes) -> Provider:
         invalid="The name of a site has 2 to 60 letters, digits and hyphens, no hyphen first or last.",
         in_use=lambda name: f"Hostname '{name}' already exists. Please select a different name.",
     )
-    routes = (check, *config.routes(store, SITE), *config.routes(store, SLOT), *plans.routes())
+    routes = (check, *config.routes(store, SITE), *config.routes(store, SLOT), *plans.routes(), *stacks.routes())
     return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
 
 
