@@ -379,6 +379,8 @@ class ResourceType:
     """The status of a PUT that creates; one that changes answers 200."""
     deleted: int = 200
     """The status of a DELETE that is done at once."""
+    head: int = 204
+    """The status of a HEAD of what is there. 200: with its ETag, as API Management's `GetEntityTag` operations."""
     finish: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
     """The last word on the document of a reply: stored resource, document so far, api-version → document. For
     top-level members that `operations` do not reach (a full `sku`, `kind`)."""

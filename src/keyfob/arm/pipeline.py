@@ -386,7 +386,7 @@ class ResourceManager:
         if row is None:
             raise resource_not_found(id)
         if request.method == "HEAD":
-            return Reply(204)
+            return Reply(204) if kind.head == 204 else Reply(kind.head, b"", (("ETag", f'"{row.etag}"'),))
         expand = request.query.get("$expand") or ""
         shown = await present(self._store, row.value, kind, version, expand)
         return Reply.json(shown, 200, (("ETag", f'"{row.etag}"'),))

@@ -334,3 +334,21 @@ async def test_runtimes_to_choose_from(world, table):
     )
     there = (await world.ok("GET", f"/providers/Microsoft.Web/locations/westeurope/{table}", v=WEB))["value"]
     assert (there[0]["location"], there[0]["type"]) == ("westeurope", f"Microsoft.Web/locations/{table}")
+
+
+async def test_asking_whether_something_is_there_gives_its_tag(world: Any) -> None:
+    """The `GetEntityTag` operations: clients send the tag with what they change."""
+    body = {
+        "location": "westeurope",
+        "sku": {"name": "Developer", "capacity": 1},
+        "properties": {"publisherEmail": "a@b.example", "publisherName": "me"},
+    }
+    await world.ok("PUT", SERVICE, body, v=APIM)
+    product = f"{SERVICE}/products/p"
+    assert (await world.send("HEAD", product, v=APIM)).status == 404
+    made = await world.send("PUT", product, {"properties": {"displayName": "P"}}, v=APIM)
+    asked = await world.send("HEAD", product, v=APIM)
+    assert (asked.status, asked.body, asked.headers["etag"]) == (200, b"", made.headers["etag"])
+    await world.ok("PUT", product, {"properties": {"displayName": "Q"}}, v=APIM)
+    assert (await world.send("HEAD", product, v=APIM)).headers["etag"] != made.headers["etag"]
+    assert (await world.send("HEAD", product, v=APIM, who="nobody")).status == 403

@@ -122,6 +122,7 @@ def _child(name: str, compute: Any = None, *, actions: Mapping[str, PostAction] 
         tracked=False,
         provisioning_state=False,
         actions=actions or {},
+        head=200,
         name_pattern=r"[^*#&+:<>?/]{1,256}",
         note="kept",
     )
