@@ -84,8 +84,8 @@ class Arm:
         return {row["name"] for row in listed.json()["value"]}
 
 
-async def built(folder: Path) -> App:
-    settings = read_settings({}, data=str(folder), port="0")
+async def built(folder: Path, **more: Any) -> App:
+    settings = read_settings({}, data=str(folder), port="0", **more)
     app = await build(settings, clock=SystemClock(), ids=SystemIds())
     await app.start()
     announce({"pid": os.getpid(), "address": "127.0.0.1", "port": app.port}, file=settings.server_file)

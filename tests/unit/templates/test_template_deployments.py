@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from .conftest import template
+from keyfob.cli.client import Client
+
+from .conftest import Arm, built, template
 
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
 API = "2018-11-30"
@@ -566,3 +568,39 @@ async def test_deployment_scripts_are_absent_with_an_error(arm):
         "properties": {},
     }
     assert details(await arm.deploy(template(script))) == ["InvalidResourceType"]
+
+
+async def test_a_preview_is_told_in_the_deployment_s_operations(tmp_path):
+    """In November 2018 identities of container groups were a preview."""
+    app = await built(tmp_path / "data", availability="2018-11-28")
+    try:
+        arm = Arm(app, Client(app.settings.data))
+        await arm.made(arm.group, {"location": "westeurope"})
+        group = {
+            "type": "Microsoft.ContainerInstance/containerGroups",
+            "apiVersion": "2023-05-01",
+            "name": "c",
+            "location": "westeurope",
+            "identity": {"type": "SystemAssigned"},
+            "properties": {
+                "osType": "Linux",
+                "containers": [
+                    {
+                        "name": "c",
+                        "properties": {"image": "i", "resources": {"requests": {"cpu": 1, "memoryInGB": 1}}},
+                    }
+                ],
+            },
+        }
+        await arm.succeeds(template(group, identity("plain")))
+        rows = (await arm.call("GET", f"{arm.at('d')}/operations")).json()["value"]
+        told = {
+            row["properties"]["targetResource"]["resourceName"]: row["properties"].get("statusMessage")
+            for row in rows
+            if "targetResource" in row["properties"]
+        }
+        assert told["plain"] is None
+        assert told["c"]["warnings"][0].startswith('299 - "')
+        assert "SystemAssigned" in told["c"]["warnings"][0]
+    finally:
+        await app.stop()

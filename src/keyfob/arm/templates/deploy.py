@@ -176,8 +176,9 @@ class Run:
         )
         await self.journal.operation(self, operation)
         status, failure = "OK", None
+        notices: list[str] = []
         try:
-            status = await self._written(part)
+            status = await self._written(part, notices)
         except Problem as problem:
             status = _status(problem.status)
             failure = error_body(problem)
@@ -194,12 +195,17 @@ class Run:
                 state=FAILED if failure else SUCCEEDED,
                 changed=self.now(),
                 status=status,
-                message={"status": "Failed", "error": failure} if failure else None,
+                message={"status": "Failed", "error": failure}
+                if failure
+                else {"warnings": notices}
+                if notices
+                else None,
             ),
         )
         return failure is None
 
-    async def _written(self, part: Part) -> str:
+    async def _written(self, part: Part, notices: list[str]) -> str:
+        """The status; `notices` gets what the reply's `Warning` header says, such as that something is a preview."""
         frame = part.frame.within(runtime=self.runtime)
         if part.is_deployment:
             child = await self.journal.nested(self, part, part.body, frame)
@@ -216,6 +222,7 @@ class Run:
             return "OK"
         body = await self.resolve(part, dict(part.body), frame)
         reply = await self.ask("PUT", str(part.id), part.api_version, body)
+        notices += [value for name, value in reply.headers if name.lower() == "warning"]
         await self._wait(reply, part)
         self.made.append(str(part.id))
         return _status(reply.status)
