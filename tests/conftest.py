@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,34 @@ import pytest
 from keyfob.clock import CountingIds, FakeClock
 from keyfob.store.migrations import migrations_of
 from keyfob.store.port import Store
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+
+
+@pytest.fixture(scope="session")
+def watch() -> Any:
+    """Holds every request accepted and every reply given in this process against the official documents; None where
+    they are not."""
+    from conformance_documents import Documents, folder
+
+    root = folder()
+    if root is None:
+        return None
+    from conformance_watch import Watch, install
+
+    made = Watch(Documents(root))
+    install(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def as_documented(watch: Any) -> Iterator[None]:
+    """Fails a test whose application took or gave what the document of that api-version does not have."""
+    yield
+    if watch is not None and watch.found:
+        from conformance_watch import known_traffic, unknown
+
+        assert not (bad := unknown(watch.take(), known_traffic())), "\n".join(map(str, bad))
 
 
 @pytest.fixture

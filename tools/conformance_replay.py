@@ -212,7 +212,7 @@ class Replay:
                 same = str(file.relative_to(self._documents.root)).startswith(f"{provider}/resource-manager/")
                 if same and document["info"]["version"] > operation.version:
                     for one in (document.get("definitions") or {}).values():
-                        _names_in(one, found)
+                        names_in(one, found)
             self._names[key] = found
         return self._names[key]
 
@@ -380,10 +380,10 @@ class Replay:
                 return
 
 
-def _names_in(schema: Any, found: set[str]) -> None:
+def names_in(schema: Any, found: set[str]) -> None:
     for name, inner in (schema.get("properties") or {}).items():
         found.add(name)
-        _names_in(inner, found)
+        names_in(inner, found)
 
 
 class _Secrets:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 CACHE = PROJECT / ".cache" / "clients"
+CHECKED = Path(__file__).parent / "checked_server.py"
 EXAMPLES = PROJECT / "examples"
 SECRETS_USER = "/providers/Microsoft.Authorization/roleDefinitions/4633458b-17de-408a-b874-0445c86b69e6"
 SECRETS_OFFICER = "/providers/Microsoft.Authorization/roleDefinitions/b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
@@ -61,12 +63,48 @@ IDENTITIES = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentitie
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Watched where the official documents are: the session fails when a client's request or its reply is beside
+    them, and tests/conformance/known.py does not know it."""
+    from conformance_documents import folder
+
     running = Server(tmp_path_factory.mktemp("server") / "data")
-    running.keyfob("up", "--detach", "--port", "0")
+    deviations = running.data.parent / "deviations"
+    if folder() is None:
+        running.keyfob("up", "--detach", "--port", "0")
+    else:
+        _start_checked(running, deviations)
     try:
         yield running
     finally:
         running.keyfob("down")
+    if deviations.exists():
+        from conformance_watch import Deviation, known_traffic, unknown
+
+        found = [Deviation(**json.loads(line)) for line in deviations.read_text().splitlines()]
+        assert not (bad := unknown(found, known_traffic())), "\n".join(map(str, bad))
+
+
+def _start_checked(running: Server, deviations: Path) -> None:
+    """As `keyfob up --detach` does it: a child that says on a pipe when it listens."""
+    running.data.mkdir(parents=True)
+    reading, writing = os.pipe()
+    log_file = running.data / "keyfob.log"
+    with log_file.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, str(CHECKED), str(deviations), "up", "--data", str(running.data), "--port", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[writing],
+            env={**os.environ, "KEYFOB_READY_FD": str(writing)},
+        )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        if not pipe.readline():
+            child.wait()
+            raise AssertionError(log_file.read_text())
+    threading.Thread(target=child.wait, daemon=True).start()  # so that nothing is left of it when it ends
 
 
 @pytest.fixture(scope="session")

@@ -26,14 +26,15 @@ def documents() -> Any:
 
 
 @pytest.fixture(scope="session")
-def results(documents: Any, request: pytest.FixtureRequest) -> Any:
-    """Of every example. In a thread, which has no event loop of a test's."""
+def results(documents: Any, watch: Any, request: pytest.FixtureRequest) -> Any:
+    """Of every example. In a thread, which has no event loop of a test's. Not watched: the replay checks more."""
     from conformance import replayed, summary
 
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(asyncio.run(replayed(documents))))
-    thread.start()
-    thread.join()
+    with watch.paused():
+        thread.start()
+        thread.join()
     assert found, "the replay did not end well; python tools/conformance.py tells more"
     request.config.stash[_SHOWN] = list(summary(found[0]))
     return found[0]
