@@ -53,7 +53,7 @@ layers: $(VENV)/.dev
 check: lint types layers test clients
 
 bench: $(VENV)/.dev
-	$(RUN) benchmarks/run.py
+	$(RUN) benchmarks/run.py $(ARGS)
 
 data: $(VENV)/.dev
 	$(RUN) tools/make_data.py

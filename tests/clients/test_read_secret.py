@@ -24,9 +24,10 @@ def program(request: pytest.FixtureRequest) -> list[str]:
 
 
 def read(world, host: str, program: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    return world.keyfob(
-        "run", "--as", host, "--", *program, "https://clients-vault.vault.azure.net", "greeting", *more, check=False
-    )
+    subscription = world.operator()["subscription_id"]  # other suites have machines of the same names elsewhere
+    machines = f"/subscriptions/{subscription}/resourceGroups/clients/providers/Microsoft.Compute/virtualMachines"
+    vault = "https://clients-vault.vault.azure.net"
+    return world.keyfob("run", "--as", f"{machines}/{host}", "--", *program, vault, "greeting", *more, check=False)
 
 
 def test_the_right_identity_reads_the_secret(world, program):

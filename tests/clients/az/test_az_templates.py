@@ -43,7 +43,7 @@ def test_a_deployment(az, scope, tmp_path):
     assert az(f"deployment group show -g {GROUP} -n first")["properties"]["provisioningState"] == "Succeeded"
     titles, rows = az.table(f"deployment group list -g {GROUP}")
     assert titles == ["Name", "State", "Timestamp", "Mode", "ResourceGroup"]
-    assert rows[0].split()[:2] == ["first", "Succeeded"]
+    assert ["first", "Succeeded"] in [row.split()[:2] for row in rows]
     operations = az(f"deployment operation group list -g {GROUP} -n first")
     assert "Create" in [one["properties"]["provisioningOperation"] for one in operations]
     assert az(f"deployment group export -g {GROUP} -n first")["parameters"] == {"name": {"type": "string"}}
