@@ -14,7 +14,7 @@ from keyfob.access.guard import Guard
 from keyfob.access.provider import authorization_provider
 from keyfob.app import folder
 from keyfob.app.first_start import first_start
-from keyfob.app.front_door import FrontDoor, first_of
+from keyfob.app.front_door import FrontDoor, Hot, first_of
 from keyfob.app.hosts import Hosts
 from keyfob.app.local_api import LocalApi
 from keyfob.app.signing import attested_signer
@@ -131,7 +131,7 @@ class App:
 class Doorway:
     """Opens the front door on a socket: the loopback port, and each sandbox's port 443."""
 
-    def __init__(self, server: HttpServer, front_door: FrontDoor, trust: folder.Trust, hot: object) -> None:
+    def __init__(self, server: HttpServer, front_door: FrontDoor, trust: folder.Trust, hot: Hot) -> None:
         self._server = server
         self._front_door = front_door
         self._context = server_context(trust.leaves)
@@ -141,7 +141,7 @@ class Doorway:
         return await self._server.listen(
             sock=sock,
             handler=self._front_door,
-            hot=self._hot,  # type: ignore[arg-type]
+            hot=self._hot,
             tls=self._context,
             listener="front door",
         )
