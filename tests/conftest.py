@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from keyfob.clock import CountingIds, FakeClock
@@ -23,6 +24,10 @@ from keyfob.store.migrations import migrations_of
 from keyfob.store.port import Store
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
+
+if not os.environ.get("CI"):  # there hypothesis has a profile of its own, untimed as well
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
