@@ -13,14 +13,32 @@ from keyfob.arm.subscriptions import ensure_subscription
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.directory.first_party import FirstParty
+from keyfob.directory.keys import KeyRing
 from keyfob.directory.model import Tenant
 from keyfob.directory.principals import GLOBAL_ADMINISTRATOR, give_directory_role
+from keyfob.directory.seal import WrongMasterKey
 from keyfob.directory.tenants import Operator, ensure_first_start
 from keyfob.resource_id import ROOT
 from keyfob.settings import Settings
 from keyfob.store.port import Store, Transaction
 
 OWNER = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+
+
+async def load_keys(keys: KeyRing, settings: Settings) -> None:
+    """Of nodes that start together on an empty database one makes the keys: the others need its master key, and its
+    authority and operator too. Raises `WrongMasterKey`, saying what to copy."""
+    try:
+        await keys.load()
+    except WrongMasterKey as error:
+        if not settings.database:
+            sentence = f"put {settings.master_key_file} back from your copy; without it the database cannot be used."
+        else:
+            sentence = (
+                "copy master.key, operator.json and the folder ca from the data folder of the node that started first "
+                f"to {settings.data}, and start this one again."
+            )
+        raise WrongMasterKey(f"The database was written with another master key: {sentence}") from error
 
 
 async def first_start(

@@ -13,7 +13,7 @@ from keyfob.access.door import Door
 from keyfob.access.guard import Guard
 from keyfob.access.provider import authorization_provider
 from keyfob.app import folder
-from keyfob.app.first_start import first_start
+from keyfob.app.first_start import first_start, load_keys
 from keyfob.app.front_door import FrontDoor, Hot, first_of
 from keyfob.app.hosts import Hosts
 from keyfob.app.local_api import LocalApi
@@ -158,7 +158,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         closed = not_offered(availability, settings.availability, clouds, first_party)
         seal = Seal(master_key)
         keys = KeyRing(store=store, seal=seal, clock=clock)
-        await keys.load()
+        await load_keys(keys, settings)
         tokens = Tokens(keys=keys, clouds=clouds, clock=clock, ids=ids)
         guard = Guard(
             store=store, tokens=tokens, clock=clock, ids=ids, decisions=settings.decisions, hierarchy=Hierarchy(store)

@@ -6,6 +6,9 @@
 
 An operation is begun in the transaction of the request that asks for it. What it does at its end (`perform`) happens
 in one transaction with its last state, so a crash leaves it either unfinished, to be done again, or done.
+
+Every node of a shared database hears of every operation. The one where it began ends it; when that one is silent at
+the time, the next that looks does: transactions are alone among all nodes, so it is done once.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from keyfob.arm.model import LongOperation, OperationError
 from keyfob.arm.resources import OPERATIONS
 from keyfob.clock import Clock, Ids, iso
 from keyfob.errors import Problem
-from keyfob.store.port import Store, Transaction
+from keyfob.store.port import EVERYTHING, Store, Transaction
 
 _log = logging.getLogger(__name__)
 _KEPT = 86_400.0
 """Seconds that the outcome of an operation can be asked for."""
+_COURTESY = 2.0
+"""Seconds that a node has to end what it began before another does: else both would try each time."""
 
 
 class State(StrEnum):
@@ -86,6 +91,7 @@ class Operations:
         self._more = asyncio.Event()
         store.watch(OPERATIONS.topic, self._changed)
         self._begun: dict[str, float] = {}
+        self._heard: set[str] = set()
 
     @property
     def retry_after(self) -> int:
@@ -103,11 +109,14 @@ class Operations:
         return begun
 
     def _changed(self, key: str) -> None:
-        """After the commit of what began here: only now is there something to finish."""
+        """After the commit of what began here: only now is there something to finish. Of what any node began, moved on
+        or ended, the background reads."""
         due = self._begun.pop(key, None)
         if due is not None:
             self._due[key] = due
-            self._more.set()
+        else:
+            self._heard.add(key)
+        self._more.set()
 
     async def look(self, id: str) -> LongOperation | None:
         """Its state now, moved on if its time has come."""
@@ -133,8 +142,19 @@ class Operations:
         """Takes up what an earlier process, or another node, left unfinished. How many there are."""
         for row in await OPERATIONS.find(self._store, "unfinished", "yes"):
             self._due.setdefault(row.key, row.value.due)
-        self._more.set()
         return len(self._due)
+
+    async def listen(self) -> None:
+        """Learns what became of the operations that were heard of: other nodes begin and end them too."""
+        heard, self._heard = self._heard, set()
+        if EVERYTHING in heard:
+            await self.resume()
+        for key in heard - {EVERYTHING}:
+            row = await OPERATIONS.get(self._store, key)
+            if row is None or row.value.state in TERMINAL:
+                self._due.pop(key, None)
+            else:
+                self._due.setdefault(key, row.value.due + _COURTESY)
 
     async def prune(self) -> int:
         """Forgets operations that ended more than a day ago. How many."""
@@ -151,17 +171,23 @@ class Operations:
 
     async def run(self, *, every: float = 30.0) -> None:
         """The background: finishes operations when they are due, and looks now and then for abandoned ones."""
-        pruned = float("-inf")
+        pruned = resumed = float("-inf")
         while True:
+            self._more.clear()
+            now = self._clock.now()
             try:
-                if pruned + _KEPT / 24 <= self._clock.now():
-                    pruned = self._clock.now()
+                if pruned + _KEPT / 24 <= now:
+                    pruned = now
                     await self.prune()
-                await self.resume()
+                if resumed + every <= now:
+                    resumed = now
+                    await self.resume()
+                await self.listen()
                 await self.settle()
             except Exception:
                 _log.exception("long-running operations could not be looked after; they will be in a moment")
-            self._more.clear()
+            if self._more.is_set():
+                continue
             now = self._clock.now()
             wait = min([every, *(due - now for due in self._due.values())])
             if wait <= 0:  # one that is due could not be finished: not at once again

@@ -115,6 +115,10 @@ def _detach(settings: Settings) -> None:
 def _welcome(settings: Settings) -> None:
     from keyfob.cli.client import Client  # brings http.client; a server that was started for others never greets
 
+    if settings.database and not settings.operator_file.exists():  # another node made the operator
+        say(f"Keyfob is up, data in {settings.data}", fg="green")
+        say(f"  copy operator.json from the node that started first to {settings.data}, and commands work here too")
+        return
     client = Client(settings.data)
     door = f"https://{client.server['address']}:{client.server['port']}"
     say(f"Keyfob is up: {door} (process {client.server['pid']}), data in {settings.data}", fg="green")

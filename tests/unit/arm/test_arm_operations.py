@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from keyfob.arm.operations import TABLE, TERMINAL, Event, State
+from keyfob.arm.operations import TABLE, TERMINAL, Event, Operations, State
+from keyfob.arm.resources import RESOURCES
 from keyfob.directory.model import ServicePrincipal
 from keyfob.directory.principals import get_principal
+from keyfob.store.port import EVERYTHING
 
 S = "bbbbbbbb-0000-4000-8000-000000000001"
 TENANT = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -192,7 +194,6 @@ async def test_a_deletion_that_fails_gives_the_identity_back(slow: Any) -> None:
     # a child appears that its type does not let go
     note = f"{VM}/extensions/e"
     from keyfob.arm.model import Resource
-    from keyfob.arm.resources import RESOURCES
     from keyfob.resource_id import ResourceId
 
     stubborn = Resource(id=note, type="Microsoft.Shelf/boxes", name="e", tenant_id=TENANT, properties={"stay": True})
@@ -220,6 +221,57 @@ async def test_another_process_takes_over(reopener: Any) -> None:
     assert (await after.send("HEAD", GROUP)).status == 404
     assert (await after.send("GET", url)).status == 204
     assert await after.arm.engine.operations.resume() == 0
+
+
+async def test_two_nodes_hear_of_each_others_operations(slow: Any) -> None:
+    """Two sets of operations over one store, as on two nodes. The one that did not begin it waits a moment longer."""
+    mine, done = slow.arm.engine.operations, []
+
+    async def perform(tx: Any, operation: Any) -> None:
+        done.append(operation.id)
+        await mine._perform(tx, operation)
+
+    other = Operations(
+        store=slow.store, clock=slow.clock, ids=slow.ids, seconds=60.0, perform=perform, give_up=mine._give_up
+    )
+    await slow.machine()
+    await other.listen()
+    slow.clock.advance(60)
+    await other.settle()
+    assert not done  # it is the first one's turn
+    assert await state(slow) == "Succeeded"
+    await other.listen()
+    slow.clock.advance(60)
+    await other.settle()
+    assert not done
+
+    deleted = await slow.send("DELETE", VM)
+    await other.listen()
+    slow.clock.advance(59)
+    await other.settle()
+    slow.clock.advance(3)  # the first one is silent
+    await other.settle()
+    assert len(done) == 1
+    await mine.settle()  # and comes too late
+    assert (await slow.send("GET", deleted.headers["azure-asyncoperation"])).json["status"] == "Succeeded"
+    assert await state(slow) == "ResourceNotFound"
+    assert len(done) == 1
+
+
+async def test_when_changes_were_lost_every_operation_is_looked_for(slow: Any) -> None:
+    mine = slow.arm.engine.operations
+    await slow.machine()
+    late = Operations(
+        store=slow.store, clock=slow.clock, ids=slow.ids, seconds=60.0, perform=mine._perform, give_up=mine._give_up
+    )
+    slow.clock.advance(61)
+    await late.listen()
+    await late.settle()
+    assert (await RESOURCES.list(slow.store))[0].value.provisioning_state == "Creating"
+    late._changed(EVERYTHING)
+    await late.listen()
+    await late.settle()
+    assert (await RESOURCES.list(slow.store))[0].value.provisioning_state == "Succeeded"
 
 
 async def test_without_resuming_a_poll_is_enough(reopener: Any) -> None:
@@ -257,7 +309,7 @@ async def test_a_crash_in_the_middle_changes_nothing(reopener: Any, monkeypatch:
 async def test_the_background_finishes_what_nobody_polls(manager: Any) -> None:
     task = asyncio.create_task(manager.arm.engine.operations.run())
     done = asyncio.Event()
-    from keyfob.arm.resources import RESOURCES, get_resource
+    from keyfob.arm.resources import get_resource
     from keyfob.resource_id import ResourceId
 
     manager.store.watch(RESOURCES.topic, lambda key: done.set())
