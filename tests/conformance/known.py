@@ -53,6 +53,7 @@ TRAFFIC: dict[tuple[str, str, str], str] = {
     "without a condition",
     ("2023-05-01/storage.json", "StorageAccounts_*Key*", "*'FULL' is none of*"): _FULL,
     ("WebApps.json", "WebApps_ListPublishingCredentials", "reply: $.properties.name: no such member"): "one too many",
+    ("WebApps.json", "WebApps_*", "reply: $*.properties.sku: no such member"): "azure-cli reads it at this version",
     ("ResourceProvider.json", "CheckNameAvailability", "request: $: type is missing"): "not needed to answer",
     ("CheckNameAvailability.json", "*", "reply: $.reason: 'AlreadyExists' is none of*"): "should be `NameInUse`",
     ("2019-05-01/logic.json", "Workflows_CreateOrUpdate", "reply: $.sku: no such member"): _BOGUS,

@@ -42,8 +42,47 @@ async def test_a_site(world: Any) -> None:
     other = SITE.replace("resourceGroups/g/", "resourceGroups/h/")
     await world.ok("PUT", GROUP[:-1] + "h", {"location": "westeurope"}, v="2021-04-01")
     assert (await world.send("PUT", other, body, v=WEB)).status == 409
-    check = await world.ok("POST", f"{SUBSCRIPTION}/Microsoft.Web/checknameavailability", {"name": "shop"}, v=WEB)
-    assert check["nameAvailable"] is False
+    path = f"{SUBSCRIPTION}/Microsoft.Web/checknameavailability"
+    check = await world.ok("POST", path, {"name": "shop", "type": "Site"}, v=WEB)
+    assert (check["nameAvailable"], check["reason"]) == (False, "AlreadyExists")
+    assert (await world.send("POST", path, {"name": "shop"}, v=WEB)).status == 400
+
+
+async def test_what_a_plan_says_of_its_sites(world: Any) -> None:
+    body = {"location": "westeurope", "sku": {"name": "P0v3", "tier": "PREMIUM0V3"}, "properties": {"reserved": True}}
+    plan = await world.ok("PUT", PLAN, body, v=WEB)
+    assert (plan["kind"], plan["sku"]["tier"], plan["properties"]["numberOfSites"]) == ("linux", "Premium0V3", 0)
+    site = {"location": "westeurope", "properties": {"serverFarmId": PLAN}}
+    made = await world.ok("PUT", SITE, site, v="2025-05-01")
+    assert made["kind"] == "app,linux"
+    assert (made["properties"]["reserved"], made["properties"]["sku"]) == (True, "Premium0V3")
+    await world.ok("PUT", SITE, made, v="2025-05-01")
+    assert (await world.ok("GET", PLAN, v=WEB))["properties"]["numberOfSites"] == 1
+    await world.ok("PUT", PLAN, {**body, "sku": {"name": "B1"}}, v=WEB)
+    assert (await world.ok("GET", SITE, v=WEB))["properties"]["sku"] == "Basic"
+    assert (await world.ok("GET", PLAN, v=WEB))["properties"]["numberOfSites"] == 1
+    assert (await world.send("DELETE", PLAN, v=WEB)).status == 409
+    await world.ok("PATCH", SITE, {"properties": {"serverFarmId": PLAN + "2"}}, v=WEB)  # which is not there
+    assert "sku" not in (await world.ok("GET", SITE, v=WEB))["properties"]
+    assert (await world.ok("GET", PLAN, v=WEB))["properties"]["numberOfSites"] == 0
+    await world.ok("PUT", SITE, site, v=WEB)
+    await world.ok("DELETE", SITE, v=WEB)
+    assert (await world.ok("GET", PLAN, v=WEB))["properties"]["numberOfSites"] == 0
+
+
+@pytest.mark.parametrize(("linux", "name"), [(False, "WestEuropePlan"), (True, "WestEuropeLinuxDynamicPlan")])
+async def test_functions_that_name_no_plan(world: Any, linux: bool, name: str) -> None:
+    kind = "functionapp,linux" if linux else "functionapp"
+    body = {"location": "westeurope", "kind": kind, "properties": {"reserved": linux}}
+    made = await world.ok("PUT", SITE, body, v="2025-05-01")
+    assert made["properties"]["serverFarmId"] == f"{GROUP}/providers/Microsoft.Web/serverfarms/{name}"
+    assert made["properties"]["sku"] == "Dynamic"
+    await world.ok("PUT", SITE + "2", body, v="2025-05-01")
+    plans = (await world.ok("GET", f"{GROUP}/providers/Microsoft.Web/serverfarms", v=WEB))["value"]
+    assert [one["name"] for one in plans] == [name]
+    assert plans[0]["sku"] == {"name": "Y1", "tier": "Dynamic", "size": "Y1", "family": "Y", "capacity": 0}
+    assert (plans[0]["kind"], plans[0]["properties"]["reserved"]) == ("functionapp", linux)
+    assert plans[0]["properties"]["numberOfSites"] == 2
 
 
 async def test_settings_are_not_for_readers(world: Any) -> None:
@@ -200,13 +239,14 @@ async def test_a_factory_and_what_is_in_it(world: Any) -> None:
     assert shown["identity"]["type"] == "SystemAssigned,UserAssigned"
     link = f"{FACTORY}/linkedservices/sql"
     secret = {"type": "SecureString", "value": "hunter2"}
-    linked = {"properties": {"type": "AzureSqlDatabase", "typeProperties": {"deep": [{"password": secret}]}}}
+    linked = {"properties": {"type": "AzureSqlDatabase", "typeProperties": {"password": secret}}}
     answer = await world.send("PUT", link, linked, v=ADF)
     assert answer.status == 200
     assert b"hunter2" not in answer.body
     assert answer.json["etag"]
     trigger = f"{FACTORY}/triggers/daily"
-    await world.ok("PUT", trigger, {"properties": {"type": "ScheduleTrigger"}}, v=ADF)
+    schedule = {"type": "ScheduleTrigger", "typeProperties": {"recurrence": {"frequency": "Day", "interval": 1}}}
+    await world.ok("PUT", trigger, {"properties": schedule}, v=ADF)
     await world.ok("POST", f"{trigger}/start", v=ADF)
     assert (await world.ok("GET", trigger, v=ADF))["properties"]["runtimeState"] == "Started"
     runtime = f"{FACTORY}/integrationRuntimes/own"
@@ -264,9 +304,10 @@ def containers(**more: Any) -> dict[str, Any]:
 
 
 async def test_a_container_group(world: Any) -> None:
+    share = {"shareName": "s", "storageAccountName": "a", "storageAccountKey": "hunter2"}
     secrets = {
         "imageRegistryCredentials": [{"server": "s", "username": "u", "password": "hunter2"}],
-        "volumes": [{"name": "v", "azureFile": {"shareName": "s", "storageAccountKey": "hunter2"}}],
+        "volumes": [{"name": "v", "azureFile": share}],
         "ipAddress": {"type": "Public", "dnsNameLabel": "box", "ports": [{"port": 80}]},
     }  # fmt: skip
     made = await world.send("PUT", CONTAINERS, containers(**secrets), v=ACI)
@@ -285,6 +326,9 @@ async def test_a_container_group(world: Any) -> None:
     assert (await world.ok("GET", f"{CONTAINERS}/containers/main/logs", v=ACI)) == {"content": ""}
     assert (await world.send("GET", f"{CONTAINERS}/containers/other/logs", v=ACI)).status == 404
     assert (await world.send("PUT", CONTAINERS, containers(), v=ACI)).status == 200
+    gone = await world.send("DELETE", CONTAINERS, v=ACI)
+    assert (gone.status, gone.json["name"]) == (200, CONTAINERS.rpartition("/")[2])
+    assert (await world.send("DELETE", CONTAINERS, v=ACI)).status == 204
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from keyfob.arm.keys import DerivedKeys
 from keyfob.arm.shapes import Shaped, answering, check_name_route, posting, setting, unique
 from keyfob.declare import IdentitySupport, OnPut, PostAction, Provider, ResourceType
 from keyfob.hosts.app_service import config, operations, plans, stacks
-from keyfob.hosts.app_service.model import API_VERSIONS, NAME, PLAN, SITE, SLOT
+from keyfob.hosts.app_service.model import API_VERSIONS, NAME, NAMED_ALIKE, PLAN, SITE, SLOT
 from keyfob.store.port import Store
 
 __all__ = ["app_service"]
@@ -18,7 +18,7 @@ def app_service(*, store: Store, master_key: bytes) -> Provider:
         ResourceType(
             name=PLAN,
             api_versions=API_VERSIONS,
-            operations=Shaped(compute=plans.accept, removed=plans.refuse_in_use),
+            operations=Shaped(compute=plans.accept, children=plans.tell_sites, removed=plans.refuse_in_use),
             name_pattern=r"[A-Za-z0-9-]{1,60}",
             created=200,
             finish=plans.finished,
@@ -36,6 +36,7 @@ def app_service(*, store: Store, master_key: bytes) -> Provider:
         api_versions=API_VERSIONS,
         invalid="The name of a site has 2 to 60 letters, digits and hyphens, no hyphen first or last.",
         in_use=lambda name: f"Hostname '{name}' already exists. Please select a different name.",
+        asked=NAMED_ALIKE,
     )
     routes = (check, *config.routes(store, SITE), *config.routes(store, SLOT), *plans.routes(), *stacks.routes())
     return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
@@ -59,6 +60,7 @@ def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> li
                 compute=operations.site,
                 claim=claim,
                 children=operations.with_site,
+                removed=plans.leave,
                 write_only=("siteConfig.appSettings", "siteConfig.connectionStrings"),
                 view=operations.shown,
             ),

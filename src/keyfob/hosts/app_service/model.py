@@ -5,6 +5,17 @@ from __future__ import annotations
 PLAN = "Microsoft.Web/serverfarms"
 SITE = "Microsoft.Web/sites"
 SLOT = "Microsoft.Web/sites/slots"
+NAMED_ALIKE = (
+    "Site",
+    "Slot",
+    "HostingEnvironment",
+    "PublishingUser",
+    "Microsoft.Web/sites",
+    "Microsoft.Web/sites/slots",
+    "Microsoft.Web/hostingEnvironments",
+    "Microsoft.Web/publishingUsers",
+)
+"""What a name may be checked for (ResourceProvider.json): all of them are DNS names of one zone."""
 NAME = r"(?=.{1,60}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 API_VERSIONS = (
     "2014-04-01",
@@ -55,7 +66,14 @@ TIERS = {
     "IV2": "IsolatedV2",
     "WS": "WorkflowStandard",
 }
-"""Family of a plan's SKU → its tier."""
+"""Family of a plan's SKU, or all of its name → its tier."""
+KINDS = {
+    "Dynamic": "functionapp",
+    "FlexConsumption": "functionapp",
+    "ElasticPremium": "elastic",
+    "WorkflowStandard": "elastic",
+}
+"""Tier → kind of a plan that says none; the others are `linux` or `app`."""
 MOST_WORKERS = {"Free": 1, "Shared": 1, "Basic": 3, "Standard": 10}
 
 WEB_CONFIG = {

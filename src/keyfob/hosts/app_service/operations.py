@@ -14,6 +14,7 @@ from keyfob.arm.shapes import held, items, mapping, properties_of, put_child
 from keyfob.clock import iso
 from keyfob.declare import Change
 from keyfob.errors import Conflict, InvalidInput
+from keyfob.hosts.app_service import plans
 from keyfob.hosts.app_service.model import DEFAULTS, WEB_CONFIG
 from keyfob.resource_id import ResourceId
 
@@ -44,7 +45,7 @@ def site(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
     label, suffix = host_label(change.id), change.cloud.suffixes["web"]
     name, management = f"{label}.{suffix}", f"{label}.scm.{suffix}"
     own = [name, *(one for one in held(change, "hostNames", []) if one != name)]
-    kind = str(change.body.get("kind") or (change.before.kind if change.before else None) or "app").lower()
+    kind = plans.kind_of(change)
     return {
         "state": held(change, "state", "Running"),
         "hostNames": own,
@@ -92,7 +93,9 @@ def _shown_config(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def with_site(change: Change, properties: Mapping[str, Any]) -> None:
-    """Everything a site has from the start, and the settings that this request gives."""
+    """Its place on a plan, everything a site has from the start, and the settings that this request gives."""
+    if isinstance(properties, dict):
+        await plans.stand_on(change, properties)
     await put_child(change, "hostNameBindings", properties["defaultHostName"], {
         "siteName": change.id.name, "hostNameType": "Verified", "sslState": "Disabled"}, replace=False)  # fmt: skip
     if change.before is None:
@@ -129,7 +132,9 @@ def shown(resource: Any, properties: dict[str, Any], expand: str) -> Mapping[str
 
 
 def finished(resource: Any, document: dict[str, Any], api_version: str) -> dict[str, Any]:
-    document["kind"] = resource.kind or "app"
+    kind = resource.kind or "app"
+    linux = resource.properties.get("reserved") is True and "linux" not in kind.lower()
+    document["kind"] = f"{kind},linux" if linux else kind
     id = ResourceId.parse(resource.id)
     if len(id.names) > 1:
         document["name"] = "/".join(id.names)

@@ -1,17 +1,21 @@
-"""Plans (`serverfarms`), and the lists that clients ask before they make one."""
+"""Plans (`serverfarms`), what they say of the sites on them, and the lists that clients ask before they make one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from keyfob.arm.locations import display_name
-from keyfob.arm.resources import RESOURCES
-from keyfob.arm.shapes import mapping, subscription_scope
+from keyfob.arm.model import DELETING, Resource
+from keyfob.arm.resources import RESOURCES, get_group, get_resource
+from keyfob.arm.shapes import held, mapping, subscription_scope
 from keyfob.declare import Action, Call, Change, Route
 from keyfob.errors import Conflict, InvalidInput
-from keyfob.hosts.app_service.model import API_VERSIONS, MOST_WORKERS, SITE, TIERS
+from keyfob.hosts.app_service.model import API_VERSIONS, KINDS, MOST_WORKERS, PLAN, SITE, TIERS
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Reply
 
@@ -27,9 +31,10 @@ def sku(given: Any) -> dict[str, Any]:
         raise InvalidInput(f"The sku '{name[:40]}' is not known.", code="BadRequest", target="sku")
     family = (parts["family"] + (parts["edition"] or "")).upper()
     family = {"PV2": "Pv2", "PV3": "Pv3", "IV2": "Iv2"}.get(family, family)
-    tier = asked.get("tier") or TIERS.get(family.upper()) or TIERS.get(parts["family"].upper()) or "Standard"
-    capacity = asked.get("capacity")
     size = parts["family"].upper() + parts["number"] + (parts["edition"] or "").lower() + parts["rest"]
+    known = (TIERS.get(one) for one in (size.upper(), family.upper(), parts["family"].upper()))
+    tier = next(filter(None, known), None) or asked.get("tier") or "Standard"
+    capacity = asked.get("capacity")
     if capacity is not None and (isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 0):
         raise InvalidInput("The capacity of a plan is a whole number.", code="BadRequest", target="sku.capacity")
     default = 0 if tier in ("Dynamic", "FlexConsumption") else 1
@@ -53,7 +58,7 @@ def accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
         "maximumNumberOfWorkers": MOST_WORKERS.get(wanted["tier"], 30),
         "geoRegion": display_name(location),
         "numberOfWorkers": wanted["capacity"],
-        "numberOfSites": 0,
+        "numberOfSites": held(change, "numberOfSites", 0),
         "perSiteScaling": bool(given.get("perSiteScaling", False)),
         "isSpot": False,
         "reserved": given.get("reserved") is True or "linux" in kind,
@@ -70,18 +75,114 @@ def accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def finished(resource: Any, document: dict[str, Any], api_version: str) -> dict[str, Any]:
     document["sku"] = sku(resource.sku)
-    document["kind"] = resource.kind or "app"
+    document["kind"] = resource.kind or KINDS.get(document["sku"]["tier"], "linux" if _linux(resource) else "app")
     return document
 
 
+def _linux(resource: Resource) -> bool:
+    return resource.properties.get("reserved") is True
+
+
+async def tell_sites(change: Change, properties: Mapping[str, Any]) -> None:
+    """Sites show the tier that their plan has now."""
+    tier = sku(change.body.get("sku"))["tier"]
+    if change.before is None or sku(change.before.sku)["tier"] == tier:
+        return
+    for row in await RESOURCES.find(change.transaction, "type", SITE.lower()):
+        if str(row.value.properties.get("serverFarmId") or "").lower() == change.id.key:
+            moved = msgspec.structs.replace(row.value, properties={**row.value.properties, "sku": tier})
+            await RESOURCES.put(change.transaction, row.key, moved)
+
+
+# --- a site and its plan
+
+
+async def stand_on(change: Change, properties: dict[str, Any]) -> None:
+    """Sets what the plan decides of a site, and counts the site there. A function app that names no plan gets the
+    consumption plan of its region, made when it is the first: so does Azure."""
+    if not properties.get("serverFarmId") and "functionapp" in kind_of(change):
+        properties["serverFarmId"] = await _consumption_plan(change, linux=properties["reserved"])
+    plan = await _plan(change, properties.get("serverFarmId"))
+    if plan is None:
+        properties.pop("sku", None)
+    else:
+        properties |= {"sku": sku(plan.sku)["tier"], "reserved": properties["reserved"] or _linux(plan)}
+    before = str(held(change, "serverFarmId", "") or "")
+    if before.lower() != str(properties.get("serverFarmId") or "").lower():
+        await _count(change, before, -1)
+        await _count(change, properties.get("serverFarmId"), 1)
+
+
+async def leave(change: Change) -> None:
+    """The plan of a site that is deleted carries one less."""
+    await _count(change, change.before.properties.get("serverFarmId"), -1)
+
+
+def kind_of(change: Change) -> str:
+    """The kind of site: of the request, else of what is there."""
+    return str(change.body.get("kind") or (change.before.kind if change.before else None) or "app").lower()
+
+
+async def _plan(change: Change, farm: Any) -> Resource | None:
+    """None: none is named, it is not there, or what is named is no plan of this tenant."""
+    if not farm:
+        return None
+    try:
+        found = await get_resource(change.transaction, ResourceId.parse(str(farm)))
+    except InvalidInput:
+        return None
+    own = found is not None and found.type.lower() == PLAN.lower() and found.tenant_id == change.tenant_id
+    return found if own else None
+
+
+async def _count(change: Change, farm: Any, by: int) -> None:
+    plan = await _plan(change, farm)
+    if plan is not None:
+        number = max(0, int(plan.properties.get("numberOfSites") or 0) + by)
+        counted = msgspec.structs.replace(plan, properties={**plan.properties, "numberOfSites": number})
+        await RESOURCES.put(change.transaction, ResourceId.parse(plan.id).key, counted)
+
+
+async def _consumption_plan(change: Change, *, linux: bool) -> str:
+    """`WestEuropePlan`, or `WestEuropeLinuxDynamicPlan`, in the group of the site; its id."""
+    location = str(change.body.get("location") or "").replace(" ", "").lower()
+    name = display_name(location).replace(" ", "") + ("LinuxDynamicPlan" if linux else "Plan")
+    id = ResourceId(change.id.segments[:4]).provider(PLAN, name)
+    if await RESOURCES.get(change.transaction, id.key) is None:
+        size = {"name": "Y1", "tier": "Dynamic"}
+        body = {"location": location, "sku": size, "kind": "functionapp"}
+        await RESOURCES.insert(
+            change.transaction,
+            id.key,
+            Resource(
+                id=str(id),
+                type=PLAN,
+                name=name,
+                tenant_id=change.tenant_id,
+                location=location,
+                sku=size,
+                kind="functionapp",
+                properties=dict(accept(replace(change, id=id, before=None, body=body), {"reserved": linux})),
+                created=change.now,
+                changed=change.now,
+                created_by=change.caller.principal_id,
+                changed_by=change.caller.principal_id,
+            ),
+        )
+    return str(id)
+
+
 async def refuse_in_use(change: Change) -> None:
-    """A plan with sites stays; when its group goes, the sites that go too do not hold it."""
-    group = ResourceId(change.id.segments[:4])
+    """A plan with sites stays; when its group goes, they go too and do not hold it."""
+    group = await get_group(change.transaction, change.id)
+    if group is None or group.provisioning_state == DELETING:
+        return
     for row in await RESOURCES.find(change.transaction, "type", SITE.lower()):
         farm = str(row.value.properties.get("serverFarmId") or "")
-        if farm.lower() == change.id.key and not group.contains(ResourceId.parse(row.value.id)):
+        if farm.lower() == change.id.key:
             raise Conflict(
-                f"Server farm '{change.id.name}' cannot be deleted because it has web app(s) assigned to it.",
+                f"Server farm '{change.id.name}' cannot be deleted because it has web app(s) "
+                f"{row.value.name} assigned to it.",
                 code="Conflict",
             )
 
