@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -65,6 +66,7 @@ class Connection(asyncio.Protocol):
         "_busy",
         "_continue",
         "_door",
+        "_drained",
         "_edge",
         "_eof",
         "_fed",
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_peer",
         "_phase",
+        "_pouring",
         "_queue",
         "_since",
         "_target",
@@ -103,6 +106,8 @@ class Connection(asyncio.Protocol):
         self._busy = False  # a handler works
         self._held = False  # we stopped reading
         self._blocked = False  # the client does not read
+        self._drained: asyncio.Future[None] | None = None
+        self._pouring: asyncio.Task[None] | None = None  # sends a body that is still being made
         self._eof = False
         self._finishing = False
         self._continue = False  # a client waits for 100 Continue
@@ -122,12 +127,15 @@ class Connection(asyncio.Protocol):
         self._since = self._edge.now
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A handler at work goes on: what it writes to the store was asked for, only its answer is lost."""
+        """A handler at work goes on: what it writes to the store was asked for, only its answer is lost. A body that
+        is still being made has nobody left to read it."""
         self._edge.connections.discard(self)
         self._queue.clear()
         self._phase = DONE
         self._eof = True
         self._parser = None  # it holds our bound methods
+        if self._pouring is not None:
+            self._pouring.cancel()
 
     def data_received(self, data: bytes) -> None:
         whole = self._between and self._phase == IDLE
@@ -190,8 +198,11 @@ class Connection(asyncio.Protocol):
         return b""
 
     def eof_received(self) -> bool:
-        """A client may shut its side down and still read: what it asked for is answered first."""
+        """A client may shut its side down and still read: what it asked for is answered first. Not so in the midst of
+        a stream, which may have no end: there it has gone."""
         self._eof = True
+        if self._pouring is not None:
+            self._pouring.cancel()
         return self._busy or bool(self._queue)
 
     def pause_writing(self) -> None:
@@ -201,6 +212,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._blocked = False
         self._since = self._edge.now
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
         self._next()
 
     # --- the parser's side ---
@@ -440,12 +453,18 @@ class Connection(asyncio.Protocol):
             about = {"request_id": request_id, "method": method, "path": target, "listener": door.listener}
             log.exception("a request failed", extra=about)
             reply = _failure(request_id)
-        self._busy = False
         self._since = edge.now
         if self._transport.is_closing():
+            self._busy = False
             return
         close = not message.keep or malformed is not None or self._finishing
-        close = self._write(reply, method, close=close, keep=message.version == "1.0", request_id=request_id)
+        stream = getattr(reply, "stream", None)  # a handler may have given anything: `_write` says so
+        if stream is not None:
+            close = await self._stream(reply, stream, message, close=close, request_id=request_id)
+            self._busy = False
+        else:
+            self._busy = False
+            close = self._write(reply, method, close=close, keep=message.version == "1.0", request_id=request_id)
         if malformed is not None:
             self._phase = DONE
             self._queue.clear()
@@ -456,12 +475,48 @@ class Connection(asyncio.Protocol):
         else:
             self._next()
 
-    def _write(self, reply: Reply, method: str, *, close: bool, keep: bool = False, request_id: str = "") -> bool:
+    async def _stream(
+        self, reply: Reply, parts: AsyncGenerator[bytes, None], message: _Message, *, close: bool, request_id: str
+    ) -> bool:
+        """Sends a body while it is made, no faster than the client reads. One that breaks off is cut, so that the
+        client does not take it for whole; says whether the connection ends with it."""
+        chunked = message.version == "1.1"
+        method = message.method.decode("ascii")
+        self._pouring = asyncio.current_task()
+        try:
+            async with contextlib.aclosing(parts):
+                close = self._write(reply, method, close=close or not chunked, request_id=request_id, chunked=chunked)
+                if method == "HEAD":
+                    return close
+                async for part in parts:
+                    if part:
+                        self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                        self._since = self._edge.now
+                    if self._blocked:
+                        self._drained = asyncio.get_running_loop().create_future()
+                        await self._drained
+            if chunked:
+                self._transport.write(b"0\r\n\r\n")
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        except Exception:
+            log.exception("a body broke off", extra={"request_id": request_id, "method": method})
+            self.abort()
+        finally:
+            self._pouring = None
+        return close
+
+    def _write(
+        self, reply: Reply, method: str, *, close: bool, keep: bool = False, request_id: str = "", chunked: bool = True
+    ) -> bool:
         """Writes it; says whether the connection ends with it (the handler may have wished so)."""
         edge = self._edge
 
         def render(reply: Reply) -> bytes:
-            return write_reply(reply, date=edge.date, server=edge.server, method=method, close=close, keep=keep)
+            return write_reply(
+                reply, date=edge.date, server=edge.server, method=method, close=close, keep=keep, chunked=chunked
+            )
 
         try:
             close = close or any(n.lower() == "connection" and v.lower() == "close" for n, v in reply.headers)
@@ -519,7 +574,9 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Ends after what is being worked on; at once if that is nothing."""
         self._finishing = True
-        if self.at_rest:
+        if self._pouring is not None:
+            self._pouring.cancel()
+        elif self.at_rest:
             self._transport.close()
 
     def abort(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -91,6 +91,8 @@ class Reply:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str | None = None
+    stream: AsyncGenerator[bytes, None] | None = field(default=None, compare=False)
+    """A body that is still being made, instead of `body`: sent piece by piece, chunked (RFC 9112 §7.1)."""
 
     @classmethod
     def json(cls, value: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Reply:
@@ -101,7 +103,7 @@ class Reply:
         return cls(status, value.encode(), (), content_type)
 
     def adding(self, *headers: tuple[str, str]) -> Reply:
-        return Reply(self.status, self.body, self.headers + headers, self.content_type)
+        return Reply(self.status, self.body, self.headers + headers, self.content_type, self.stream)
 
 
 def parse_target(target: str) -> tuple[str, str, Fields]:

@@ -127,11 +127,14 @@ def write_reply(
     method: str = "GET",
     close: bool = False,
     keep: bool = False,
+    chunked: bool = True,
 ) -> bytes:
     """The whole answer in one piece, so that it becomes one write and one TLS record.
 
-    `date` is a ready header line or nothing; `close` and `keep` say what `Connection` says. A handler's own
-    Content-Length counts only for HEAD, where the body it would describe is absent. Raises `UnsafeHeader`.
+    Of a reply with a stream it is the head; `chunked` is false for HTTP/1.0, where the end of the connection is the
+    end of the body. `date` is a ready header line or nothing; `close` and `keep` say what `Connection` says. A
+    handler's own Content-Length counts only for HEAD, where the body it would describe is absent. Raises
+    `UnsafeHeader`.
     """
     status = reply.status
     lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()]
@@ -149,7 +152,10 @@ def write_reply(
         lines.append(_line(name, value))
     if reply.content_type is not None:
         lines.append(_line("Content-Type", reply.content_type))
-    if status not in BODILESS and status >= 200:
+    if reply.stream is not None and status not in BODILESS and method != "HEAD":
+        if chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif status not in BODILESS and status >= 200:
         chosen = length if method == "HEAD" and length is not None and length.isascii() and length.isdigit() else None
         lines.append(b"Content-Length: %b\r\n" % (chosen or str(len(reply.body))).encode())
     if server:
@@ -160,7 +166,7 @@ def write_reply(
     elif keep:
         lines.append(b"Connection: keep-alive\r\n")
     lines.append(b"\r\n")
-    if method != "HEAD" and status not in BODILESS:
+    if method != "HEAD" and status not in BODILESS and reply.stream is None:
         lines.append(reply.body)
     return b"".join(lines)
 
