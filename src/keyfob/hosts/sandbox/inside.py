@@ -25,6 +25,7 @@ from keyfob.hosts.sandbox import kernel as k
 from keyfob.hosts.sandbox import network, refusal
 from keyfob.hosts.sandbox.environment import sandbox_environment
 from keyfob.hosts.sandbox.files import Layout, lay_out
+from keyfob.hosts.sandbox.grafts import graft
 from keyfob.hosts.sandbox.kernel import Kernel
 from keyfob.hosts.sandbox.trust import find_program
 
@@ -61,6 +62,8 @@ class Program(NamedTuple):
     cover: Sequence[str]
     sockets: Sequence[str]
     ca_pem: bytes
+    grafts: Sequence[tuple[str, str]] = ()
+    """(source, target): folders and files to show elsewhere."""
 
 
 class Limits(NamedTuple):
@@ -110,7 +113,7 @@ def be_process_one(channel: socket.socket, kernel: Kernel, program: Program, lim
         socket.send_fds(channel, [json.dumps({"sockets": len(sockets)}).encode()], [s.fileno() for s in sockets])
         for sock in sockets:
             sock.close()
-        environment, notes = _furnish(kernel, program)
+        environment, notes = furnish(kernel, program)
         channel.send(json.dumps({"prepared": notes}).encode())
         order = json.loads(channel.recv(1 << 20) or b"{}")
         if "go" in order:
@@ -125,8 +128,10 @@ def be_process_one(channel: socket.socket, kernel: Kernel, program: Program, lim
         os._exit(code)
 
 
-def _furnish(kernel: Kernel, program: Program) -> tuple[dict[str, str], list[str]]:
+def furnish(kernel: Kernel, program: Program) -> tuple[dict[str, str], list[str]]:
     """Mount what the program is to see; its environment, and sentences about what was changed or left."""
+    keep_mounts_private(kernel)
+    _step("show its folders", lambda: graft(kernel, program.grafts))
     layout = lay_out(
         home=program.home,
         cover=program.cover,
@@ -145,7 +150,6 @@ def _furnish(kernel: Kernel, program: Program) -> tuple[dict[str, str], list[str
 
 def mount_files(kernel: Kernel, layout: Layout) -> list[str]:
     """Hide and replace what `layout` says; what could not be done and does no harm comes back as sentences."""
-    keep_mounts_private(kernel)
     notes = []
     plain = k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC
 
@@ -194,6 +198,12 @@ def _run(channel: socket.socket, kernel: Kernel, program: Program, limits: Limit
 
 
 def _become(channel: socket.socket, kernel: Kernel, program: Program, limits: Limits) -> NoReturn:
+    execute(kernel, program, limits, lambda: channel.send(b"{}"))
+
+
+def execute(kernel: Kernel, program: Program, limits: Limits, announce: Callable[[], object]) -> NoReturn:
+    """Become the program, with `announce` called last. Never returns: 127 and 126 are a shell's codes for a command
+    that is not there and one that cannot be run."""
     name = program.command[0]
     code = 126
     try:
@@ -205,7 +215,7 @@ def _become(channel: socket.socket, kernel: Kernel, program: Program, limits: Li
                     raise
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores both, and exec would pass that on
-        channel.send(b"{}")
+        announce()
         if not os.path.dirname(name) and find_program(name, program.environment.get("PATH", os.defpath)) is None:
             raise FileNotFoundError(name)  # execvpe would report a folder of PATH that is closed to us
         signal.pthread_sigmask(signal.SIG_SETMASK, limits.mask)
