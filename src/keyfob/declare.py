@@ -379,11 +379,22 @@ class ResourceType:
     """The status of a PUT that creates; one that changes answers 200."""
     deleted: int = 200
     """The status of a DELETE that is done at once."""
+    deleted_shown: bool = False
+    """Whether such a DELETE answers with what is gone."""
+    updating: str = "Updating"
+    """What `properties.provisioningState` is called while a change goes on."""
+    bodiless: frozenset[str] = frozenset()
+    """Methods that may come without a body: subset of PUT, PATCH."""
+    ignored: frozenset[str] = frozenset()
+    """Of the members that resources share (`sku`, `kind`, `plan`, `zones`), those that it has not: taken and
+    dropped."""
     head: int = 204
     """The status of a HEAD of what is there. 200: with its ETag, as API Management's `GetEntityTag` operations."""
     finish: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
     """The last word on the document of a reply: stored resource, document so far, api-version → document. For
     top-level members that `operations` do not reach (a full `sku`, `kind`)."""
+    in_lists: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """The short form that lists show: document of a reply → row."""
     note: str = ""
     """For the coverage page: what is simplified."""
 

@@ -21,6 +21,9 @@ _NOT_IN_TAG_NAMES = frozenset("<>%&\\?/")
 _ENVELOPE = ("location", "tags", "sku", "kind", "plan", "zones", "identity", "properties")
 _IGNORED = ("id", "name", "type", "apiVersion", "etag", "systemData")
 """Members that a reply has and clients send back, or that only templates know."""
+_FURTHER = frozenset({"managedby", "managedbyextended", "extendedlocation", "scale", "placement"})
+"""What a tracked resource may have at its top level besides: Resource Manager knows no other member."""
+_SKU: Mapping[str, type] = {"name": str, "tier": str, "size": str, "family": str, "model": str, "capacity": int}
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]")
 
 
@@ -62,15 +65,30 @@ def parse_object(body: bytes, *, empty: bool = False) -> dict[str, Any]:
     return value
 
 
-def parse_envelope(body: Mapping[str, Any]) -> Envelope:
+def parse_envelope(body: Mapping[str, Any], kind: ResourceType | None = None) -> Envelope:
     """Top-level names compare without regard to case. Raises `InvalidInput` (`InvalidRequestContent`)."""
-    known = {name.lower(): name for name in _ENVELOPE}
+    ignored = kind.ignored if kind is not None else frozenset()
+    known = {name.lower(): name for name in _ENVELOPE if name not in ignored}
     members = {known[name.lower()]: value for name, value in body.items() if name.lower() in known}
     more = without(body, *_ENVELOPE, *_IGNORED)
+    unknown = next((name for name in more if name.lower() not in _FURTHER), None)
+    if unknown is not None and kind is not None and kind.tracked:
+        name = unknown[:100]  # in Azure's words, as users of its SDKs report them
+        raise unreadable(f"Could not find member '{name}' on object of type 'ResourceDefinition'. Path '{name}'.")
+    _check_sku(members.get("sku"))
     try:
         return msgspec.convert({**members, "more": more}, Envelope)
     except (msgspec.ValidationError, RecursionError) as error:
         raise unreadable(str(error)) from None
+
+
+def _check_sku(sku: Any) -> None:
+    for name, value in sku.items() if isinstance(sku, Mapping) else ():
+        wanted = _SKU.get(name)
+        if wanted is None or value is None:
+            continue
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise unreadable(f"the value of 'sku.{name}' is no {'integer' if wanted is int else 'string'}")
 
 
 def merged(before: Resource, change: Envelope) -> Envelope:

@@ -117,7 +117,7 @@ class Engine:
 
     async def write(self, order: Order) -> Outcome:
         """Creates or changes a resource. Raises whatever `Problem` stands in the way; then nothing has changed."""
-        envelope = parse_envelope(order.body)
+        envelope = parse_envelope(order.body, order.kind)
         if order.method == "PUT":
             checked_name(order.kind, order.id.name)
         async with self.store.transaction() as tx:
@@ -171,7 +171,7 @@ class Engine:
         operation = None
         if order.method in order.kind.long_running:
             operation = await self._begin(tx, order, "write", location)
-        state = SUCCEEDED if operation is None else "Updating" if before else "Creating"
+        state = SUCCEEDED if operation is None else order.kind.updating if before else "Creating"
         user = order.caller.claims.get("idtyp") == "user" or "upn" in order.caller.claims
         resource = Resource(
             id=before.id if before else str(canonical(order.id, order.kind)),

@@ -292,7 +292,7 @@ class ResourceManager:
             return await self._get(asked.request, id, kind, version)
         order = self._order(asked, id, kind, version, caller)
         if asked.request.method == "DELETE":
-            return self._deleted(asked.request, kind, await self.engine.delete(order))
+            return await self._deleted(asked.request, order, await self.engine.delete(order))
         return await self._written(asked.request, order, await self.engine.write(order))
 
     def _order(
@@ -305,7 +305,9 @@ class ResourceManager:
     ) -> Order:
         body: dict[str, Any] = {}
         if asked.request.method != "DELETE":
-            body = parse_object(asked.request.body, empty=asked.request.method == "POST" or not kind.tracked)
+            method = asked.request.method
+            empty = method == "POST" or not kind.tracked or method in kind.bodiless
+            body = parse_object(asked.request.body, empty=empty)
         return Order(
             id=id,
             kind=kind,
@@ -401,11 +403,13 @@ class ResourceManager:
             ]
         return Reply.json(shown, order.kind.created if outcome.created else 200, headers)
 
-    def _deleted(self, request: Request, kind: ResourceType, outcome: Outcome | None) -> Reply:
+    async def _deleted(self, request: Request, order: Order, outcome: Outcome | None) -> Reply:
         if outcome is None:
             return Reply(204)
+        if outcome.operation is None and order.kind.deleted_shown:
+            return Reply.json(await present(self._store, outcome.stored.value, order.kind, order.api_version))
         if outcome.operation is None:
-            return Reply(kind.deleted)
+            return Reply(order.kind.deleted)
         return Reply(
             202,
             headers=(
@@ -438,7 +442,8 @@ class ResourceManager:
             return row.tenant_id == tenant_id
 
         async def show(row: Resource) -> dict[str, Any]:
-            return await present(self._store, row, kind, version, expand)
+            shown = await present(self._store, row, kind, version, expand)
+            return kind.in_lists(shown) if kind.in_lists is not None else shown
 
         prefix = f"{parent.key}/" if parent.segments else ""
 

@@ -194,22 +194,26 @@ def check_name_route(
     invalid: str,
     in_use: Callable[[str], str],
     echo: bool = False,
+    asked: Sequence[str] = (),
+    reasons: tuple[str, str] = ("Invalid", "AlreadyExists"),
 ) -> Route:
-    """`POST {path}` with `{"name": …}` → whether a resource could have the name. `echo` names it in the answer."""
+    """`POST {path}` with `{"name": …}` → whether a resource could have the name. `echo` names it in the answer. The
+    body's `type` must be one of `asked`, where there are any. `reasons`: what a bad name and a taken one are called."""
+    known = {one.lower() for one in asked}
 
     async def check(call: Call) -> Reply:
-        name = parse_object(call.request.body).get("name")
+        given = parse_object(call.request.body)
+        name, kind = given.get("name"), given.get("type")
         if not isinstance(name, str) or not name:
             raise InvalidInput("The parameter 'name' is required.", code="BadRequest", target="name")
+        if known and (not isinstance(kind, str) or kind.lower() not in known):
+            raise InvalidInput(f"The parameter 'type' is one of {', '.join(asked)}.", code="BadRequest", target="type")
         answer: dict[str, Any] = {"name": name[:260]} if echo else {}
         if not re.fullmatch(pattern, name):
-            return Reply.json({**answer, "nameAvailable": False, "reason": invalid_reason(call), "message": invalid})
+            return Reply.json({**answer, "nameAvailable": False, "reason": reasons[0], "message": invalid})
         if await taken(store, call.cloud, types, name):
-            return Reply.json({**answer, "nameAvailable": False, "reason": "AlreadyExists", "message": in_use(name)})
+            return Reply.json({**answer, "nameAvailable": False, "reason": reasons[1], "message": in_use(name)})
         return Reply.json({**answer, "nameAvailable": True})
-
-    def invalid_reason(call: Call) -> str:
-        return "AccountNameInvalid" if "/microsoft.storage/" in call.request.path.lower() else "Invalid"
 
     return Route("POST", path, Action(action), check, subscription_scope, api_versions)
 

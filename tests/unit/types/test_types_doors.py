@@ -210,7 +210,7 @@ async def test_event_hubs_and_service_bus_share_their_names(world: Any) -> None:
     same = HUBS.replace("EventHub", "ServiceBus")
     assert (await world.send("PUT", same, NEW_NAMESPACE, v=SB)).code == "NamespaceUnavailable"
     path = f"{SUBSCRIPTION}/Microsoft.ServiceBus/checkNameAvailability"
-    assert (await world.ok("POST", path, {"name": "messages1"}, v=SB))["nameAvailable"] is False
+    assert (await world.ok("POST", path, {"name": "messages1"}, v=SB))["reason"] == "NameInUse"
     assert (await world.ok("POST", path, {"name": "messages9"}, v=SB))["nameAvailable"] is True
 
 

@@ -239,7 +239,7 @@ async def test_a_factory_and_what_is_in_it(world: Any) -> None:
     assert shown["identity"]["type"] == "SystemAssigned,UserAssigned"
     link = f"{FACTORY}/linkedservices/sql"
     secret = {"type": "SecureString", "value": "hunter2"}
-    linked = {"properties": {"type": "AzureSqlDatabase", "typeProperties": {"password": secret}}}
+    linked = {"properties": {"type": "AzureSqlDatabase", "typeProperties": {"connectionString": secret}}}
     answer = await world.send("PUT", link, linked, v=ADF)
     assert answer.status == 200
     assert b"hunter2" not in answer.body

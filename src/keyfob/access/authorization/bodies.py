@@ -43,7 +43,7 @@ class NewDefinition:
 def parse_assignment(body: bytes, *, name: str, scope: ResourceId, api_version: str) -> NewAssignment:
     """`properties` may be missing around the members, as in bodies of 2015."""
     properties = _properties(body)
-    if properties.get("condition") or properties.get("conditionVersion"):
+    if _text(properties, "condition") or _text(properties, "conditionVersion"):
         raise InvalidInput(_CONDITION, code="ConditionNotSupported", target="condition")
     given = _text(properties, "scope")
     if given and ResourceId.parse(given) != scope:

@@ -73,7 +73,6 @@ class Credentials:
         host = stored.properties["defaultHostName"]
         label, _, suffix = host.partition(".")
         return {
-            "name": site.name,
             "publishingUserName": user,
             "publishingPassword": password,
             "scmUri": f"https://{user}:{password}@{label}.scm.{suffix}",

@@ -60,6 +60,7 @@ def container_instances(*, store: Store) -> Provider:
         operations=Shaped(compute=_accept, write_only=_WRITE_ONLY, view=_shown),
         identity=IdentitySupport(system=True, user=True),
         long_running=frozenset({"PUT"}),
+        deleted_shown=True,
         name_pattern=r"(?=.{1,63}$)[a-z0-9]+(?:-[a-z0-9]+)*",
         actions={
             "start": posting(TYPE, "start", setting({_STATE: "Running"}, status=204)),

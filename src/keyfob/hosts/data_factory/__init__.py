@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keyfob.arm.keys import DerivedKeys, regenerated
+from keyfob.arm.model import without
 from keyfob.arm.shapes import Shaped, answering, change_properties, held, posting, setting, unique
 from keyfob.clock import Ids, iso
 from keyfob.declare import Change, IdentitySupport, PostAction, Provider, ResourceType
@@ -16,6 +17,8 @@ __all__ = ["data_factory"]
 
 TYPE = "Microsoft.DataFactory/factories"
 API_VERSIONS = ("2017-09-01-preview", "2018-06-01")
+_UPDATES = ("autoUpdate", "updateDelayOffset")
+Finish = Callable[[Any, dict[str, Any], str], dict[str, Any]]
 _NAME = r"(?=.{3,63}$)[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _CHILD = r"[A-Za-z0-9_][^<>*#.%&:\\+?/]{0,259}"
 
@@ -64,13 +67,18 @@ def data_factory(*, ids: Ids, master_key: bytes) -> Provider:
                 "getStatus": posting(runtimes, "getstatus", _status),
                 "syncCredentials": posting(runtimes, "synccredentials", answering(200)),
             },
+            finish=_runtime,
         ),
     )
     return Provider(namespace="Microsoft.DataFactory", types=types, registered=True)
 
 
-def _child(name: str, *, compute: Any = None, actions: Mapping[str, PostAction] | None = None) -> ResourceType:
+def _child(
+    name: str, *, compute: Any = None, actions: Mapping[str, PostAction] | None = None, finish: Finish | None = None
+) -> ResourceType:
     def accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        if any(not isinstance(change.body.get(one, ""), str) for one in _UPDATES):
+            raise InvalidInput("autoUpdate and updateDelayOffset are strings.", code="BadRequest")
         if change.before is None and not given:
             raise InvalidInput("The document could not be read: 'properties' is missing.", code="BadRequest")
         return {**without_secrets(given), **(compute(change, given) if compute is not None else {})}
@@ -84,7 +92,7 @@ def _child(name: str, *, compute: Any = None, actions: Mapping[str, PostAction] 
         created=200,
         actions=actions or {},
         name_pattern=_CHILD,
-        finish=_with_etag,
+        finish=finish or _with_etag,
     )
 
 
@@ -109,6 +117,11 @@ def _accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _with_etag(resource: Any, document: dict[str, Any], api_version: str) -> dict[str, Any]:
     return {**document, "etag": f"{int(resource.changed * 1000):012x}"}
+
+
+def _runtime(resource: Any, document: dict[str, Any], api_version: str) -> dict[str, Any]:
+    """What PATCH sets is of the runtime's status, and not of the runtime."""
+    return without(_with_etag(resource, document, api_version), *_UPDATES)
 
 
 def _taken(name: str) -> Conflict:
@@ -140,7 +153,9 @@ class _RuntimeKeys:
 
 async def _status(change: Change) -> Reply:
     kind, state = change.before.properties.get("type"), change.before.properties.get("state")
-    return Reply.json({"name": change.id.name, "properties": {"type": kind, "state": state, "typeProperties": {}}})
+    set_there = {name: change.before.more[name] for name in _UPDATES if name in change.before.more}
+    shown = {"type": kind, "state": state, "typeProperties": set_there if kind == "SelfHosted" else {}}
+    return Reply.json({"name": change.id.name, "properties": shown})
 
 
 async def _nothing_found(change: Change) -> Reply:

@@ -21,6 +21,8 @@ def logic_apps(*, ids: Ids, master_key: bytes) -> Provider:
             api_versions=API_VERSIONS,
             operations=Shaped(compute=work.accept, children=work.with_workflow, required=("definition",)),
             identity=IdentitySupport(system=True, user=True),
+            bodiless=frozenset({"PATCH"}),  # its document has none
+            ignored=frozenset({"sku", "kind", "plan", "zones"}),
             name_pattern=r"[A-Za-z0-9_().-]{1,80}",
             actions={
                 "enable": posting(TYPE, "enable", setting({"state": "Enabled"})),

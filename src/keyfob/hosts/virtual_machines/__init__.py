@@ -18,6 +18,7 @@ from keyfob.declare import (
     Route,
     Target,
 )
+from keyfob.errors import InvalidInput
 from keyfob.hosts.virtual_machines import catalog
 from keyfob.hosts.virtual_machines.attested import Signer, SigningCertificate
 from keyfob.hosts.virtual_machines.environment import environment
@@ -89,6 +90,13 @@ def _extension(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _availability_set(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    sku = change.body.get("sku") or {}
+    if sku and str(sku.get("name", "")).lower() not in ("aligned", "classic"):
+        raise InvalidInput(
+            "The sku's name of an availability set is 'Aligned' or 'Classic'.",
+            code="InvalidParameter",
+            target="sku.name",
+        )
     return {
         "platformUpdateDomainCount": given.get("platformUpdateDomainCount") or 5,
         "platformFaultDomainCount": given.get("platformFaultDomainCount") or 3,

@@ -192,10 +192,11 @@ def _accepted(change: Change, given: Mapping[str, Any], before: Mapping[str, Any
     except (ValueError, TypeError, AttributeError):
         raise _bad("An invalid value was provided for 'tenantId'.") from None
     known = before or {}
+    listed = given.get("accessPolicies")
     result: dict[str, Any] = {
         "sku": _sku(given.get("sku") or change.body.get("sku")),
         "tenantId": tenant,
-        "accessPolicies": policies.check(given.get("accessPolicies") or [], tenant),
+        "accessPolicies": policies.check([] if listed is None else listed, tenant),
     }
     for name in _KEPT:
         value = given.get(name, known.get(name))

@@ -55,6 +55,7 @@ def service_bus(*, store: Store, master_key: bytes) -> Provider:
         api_versions=API_VERSIONS,
         invalid="The namespace name is invalid: 6 to 50 letters, digits and hyphens, a letter first, no hyphen last.",
         in_use=operations.in_use,
+        reasons=("InvalidName", "NameInUse"),
     )
     return Provider(namespace="Microsoft.ServiceBus", types=types, routes=(check,), registered=True)
 

@@ -75,6 +75,7 @@ def sql(*, store: Store) -> Provider:
         "last.",
         in_use=lambda name: f"Specified server name '{name}' is already used",
         echo=True,
+        asked=(TYPE,),
     )
     return Provider(namespace="Microsoft.Sql", types=(servers, databases, *below), routes=(check,), registered=True)
 

@@ -70,6 +70,8 @@ def storage(*, store: Store, master_key: bytes) -> Provider:
         invalid="Storage account name must be between 3 and 24 characters in length and use numbers and lower-case "
         "letters only.",
         in_use=in_use,
+        asked=(TYPE,),
+        reasons=("AccountNameInvalid", "AlreadyExists"),
     )
     skus = Route(
         "GET", _SUBSCRIPTION + "/skus", Action("Microsoft.Storage/skus/read"), operations.list_skus, None, API_VERSIONS
