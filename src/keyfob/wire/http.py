@@ -60,8 +60,8 @@ class Request:
     """One request, parsed once at the edge.
 
     `path` is percent-decoded with runs of slashes collapsed (`//metadata/endpoints` is what clients send) and no
-    trailing slash except for the root; `raw_path` is as received. `host` is lower-case without port. `listener`
-    names the socket that accepted it: the caller's identity on host endpoints, "" on the front door.
+    trailing slash except for the root; `raw_path` and `raw_query` are as received. `host` is lower-case without port.
+    `listener` names the socket that accepted it: the caller's identity on host endpoints, "" on the front door.
     """
 
     method: str
@@ -73,6 +73,7 @@ class Request:
     port: int | None = None
     scheme: str = "https"
     raw_path: str = ""
+    raw_query: str = ""
     listener: str = ""
     peer: str = ""
     request_id: str = ""

@@ -93,6 +93,7 @@ def read_request(
         port=port,
         scheme=scheme,
         raw_path=raw,
+        raw_query=text.partition("?")[2],
         listener=listener,
         peer=peer,
         request_id=request_id,
