@@ -22,6 +22,7 @@ from keyfob.arm.extras import Extras
 from keyfob.arm.extras.activity import ActivityLog
 from keyfob.arm.extras.hierarchy import Hierarchy
 from keyfob.arm.kept import kept_namespaces
+from keyfob.arm.last_look import AskingStore
 from keyfob.arm.pipeline import ResourceManager
 from keyfob.arm.resources import Resources
 from keyfob.arm.templates.service import Deployments
@@ -153,7 +154,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
     clouds, first_party, availability = load_clouds(), load_first_party(), load_availability()
     master_key = folder.master_key(settings)
     trust = folder.trust(settings, (*patterns(clouds), "localhost", "127.0.0.1"), clock.now())
-    store = await open_store(settings)
+    store = AskingStore(await open_store(settings))
     try:
         closed = not_offered(availability, settings.availability, clouds, first_party)
         seal = Seal(master_key)

@@ -1,7 +1,7 @@
 """What else may stop a request once it is authorised, and who is told how it ended.
 
-A check is asked after the guard, before anything is written: locks are one. A witness learns of every write, delete
-and action when it is over: the activity log is one. Neither is asked about reading.
+A check is asked after the guard, and again inside the transaction that writes: locks are one. A witness learns of
+every write, delete and action when it is over: the activity log is one. Neither is asked about reading.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Action, Caller
 from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
+from keyfob.store.port import Session
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +39,8 @@ class Attempt:
 
 
 class Check(Protocol):
-    async def __call__(self, attempt: Attempt) -> None:
-        """Raises the `Problem` that stands in its way."""
+    async def __call__(self, attempt: Attempt, session: Session) -> None:
+        """Raises the `Problem` that stands in its way, by what the session sees."""
         ...
 
 
@@ -56,11 +57,11 @@ class Bystanders:
     checks: Sequence[Check] = ()
     witnesses: Sequence[Witness] = ()
 
-    async def check(self, attempt: Attempt) -> None:
+    async def check(self, attempt: Attempt, session: Session) -> None:
         """Raises what the first check that objects raises."""
         if not attempt.reads:
             for one in self.checks:
-                await one(attempt)
+                await one(attempt, session)
 
     def tell(self, attempt: Attempt, status: int, problem: Problem | None = None) -> None:
         if not attempt.reads:

@@ -19,6 +19,7 @@ from keyfob.arm.checks import Attempt, Bystanders
 from keyfob.arm.dialect import Quota, notice_headers, problem_reply, request_headers
 from keyfob.arm.engine import Engine, Order, Outcome, canonical, placed
 from keyfob.arm.groups import Groups
+from keyfob.arm.last_look import asking
 from keyfob.arm.listing import page_of
 from keyfob.arm.model import Resource, Subscription
 from keyfob.arm.paths import Word, obvious_scope, parse_path
@@ -52,7 +53,7 @@ from keyfob.declare import (
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound, Problem
 from keyfob.identities.availability import Rules
 from keyfob.resource_id import ResourceId
-from keyfob.store.port import Store
+from keyfob.store.port import Session, Store
 from keyfob.store.records import Stored
 from keyfob.wire.http import Reply, Request
 
@@ -72,6 +73,8 @@ class Asked:
     """Who asks, where that was authenticated already: a template deployment's principal."""
     attempt: Attempt | None = None
     """What is about to be done, once it is known by whom."""
+    version: int = 0
+    """Of the guard, when it decided about the attempt."""
 
 
 class ResourceManager:
@@ -90,7 +93,7 @@ class ResourceManager:
         bystanders: Bystanders | None = None,
         availability: Rules | None = None,
     ) -> None:
-        self._store = store
+        store = self._store = asking(store)
         self.bystanders = bystanders or Bystanders()
         self._guard = guard
         self._clock = clock
@@ -145,7 +148,8 @@ class ResourceManager:
     async def _answer(self, asked: Asked) -> Reply:
         """And tells the witnesses how it ended."""
         try:
-            reply = await self._dispatch(asked)
+            with self._store.asking(lambda tx: self._still(asked, tx)):
+                reply = await self._dispatch(asked)
         except Exception as error:
             if asked.attempt is not None:
                 problem = error if isinstance(error, Problem) else Problem("unexpected")
@@ -209,11 +213,32 @@ class ResourceManager:
             raise subscription_not_found(subscription.id)
         if isinstance(access, Action):
             asked.attempt = self._attempt(asked, access, scope, caller)
-            await self._guard.authorize(
-                caller, access, scope, request_id=asked.request.request_id, service="resource_manager"
-            )
-            await self.bystanders.check(asked.attempt)
+            await self._may(asked)
         return caller, subscription
+
+    async def _may(self, asked: Asked) -> None:
+        attempt = asked.attempt
+        assert attempt is not None
+        asked.version = self._guard.version
+        await self._guard.authorize(
+            attempt.caller,
+            attempt.action,
+            attempt.scope,
+            request_id=attempt.request_id,
+            service="resource_manager",
+        )
+        await self.bystanders.check(attempt, self._store)
+
+    async def _still(self, asked: Asked, session: Session) -> None:
+        """The same again as the write begins, before anything is written. What the guard knows is what this node has
+        heard of; it is asked again only when that has changed, and only a refusal is logged again."""
+        attempt = asked.attempt
+        if attempt is None or attempt.reads:
+            return
+        changed = self._guard.version != asked.version
+        if changed and not await self._guard.allows(attempt.caller, attempt.action, attempt.scope):
+            await self._may(asked)
+        await self.bystanders.check(attempt, session)
 
     def _attempt(self, asked: Asked, action: Action, scope: ResourceId, caller: Caller) -> Attempt:
         headers = asked.request.headers
@@ -329,59 +354,6 @@ class ResourceManager:
         front. Raises the `Problem` where a client would get a refusal."""
         await self.engine.operations.settle()
         return await self._answer(Asked(request, cloud, caller=caller))
-
-    async def put(
-        self,
-        id: ResourceId,
-        body: Mapping[str, Any],
-        *,
-        caller: Caller,
-        cloud: Cloud,
-        api_version: str,
-        request_id: str,
-    ) -> Outcome:
-        """A resource put on behalf of a template deployment's caller: the same phases, without a request."""
-        kind = self.registry.type(id.type, api_version)
-        version = version_of(kind, api_version, locations=cloud.locations)
-        if not placed(kind, id):
-            raise InvalidInput(f"The resource type '{kind.name}' cannot be at '{id}'.", code="InvalidTemplate")
-        id = canonical(id, kind)
-        subscription = None
-        if id.subscription_id is not None:
-            subscription = await get_subscription(self._store, id.subscription_id)
-            if subscription is None or subscription.cloud != cloud.name or subscription.tenant_id != caller.tenant_id:
-                raise subscription_not_found(id.subscription_id)
-        order = Order(
-            id=id,
-            kind=kind,
-            method="PUT",
-            caller=caller,
-            cloud=cloud,
-            tenant_id=caller.tenant_id,
-            api_version=version,
-            request_id=request_id,
-            body=body,
-        )
-        action = order.action("write")
-        attempt = Attempt(
-            action=action,
-            scope=id,
-            caller=caller,
-            cloud=cloud,
-            request_id=request_id,
-            correlation_id=request_id,
-            began=self._clock.now(),
-        )
-        try:
-            await self._guard.authorize(caller, action, id, request_id=request_id, service="resource_manager")
-            await self.bystanders.check(attempt)
-            await self._place(subscription, kind.name.partition("/")[0], id)
-            outcome = await self.engine.write(order)
-        except Problem as problem:
-            self.bystanders.tell(attempt, problem.status, problem)
-            raise
-        self.bystanders.tell(attempt, 201 if outcome.created else 200)
-        return outcome
 
     async def _get(self, request: Request, id: ResourceId, kind: ResourceType, version: str) -> Reply:
         row = await RESOURCES.get(self._store, id.key)

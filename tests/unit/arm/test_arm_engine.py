@@ -1,7 +1,8 @@
-"""The engine without HTTP: what template deployments call, a fault in a type, both databases."""
+"""The engine: what template deployments ask for, a fault in a type, both databases."""
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -12,6 +13,7 @@ from keyfob.arm.resources import OPERATIONS, find_by_name, get_resource, list_re
 from keyfob.declare import Caller
 from keyfob.errors import Forbidden, InvalidInput, NotFound
 from keyfob.resource_id import ResourceId
+from keyfob.wire.http import Fields, Request
 
 S = "bbbbbbbb-0000-4000-8000-000000000001"
 TENANT = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -26,23 +28,24 @@ def caller(manager: Any, who: str) -> Caller:
 
 
 async def put(manager: Any, id: str, body: Any, who: str = "owner", version: str = "2024-11-01") -> Any:
-    return await manager.arm.put(
-        ResourceId.parse(id),
-        body,
-        caller=caller(manager, who),
-        cloud=manager.clouds["AzureCloud"],
-        api_version=version,
-        request_id="r1",
-    )
+    """As a template deployment does: without a token, in the name of whoever deploys."""
+    cloud = manager.clouds["AzureCloud"]
+    query = Fields((("api-version", version),))
+    raw = json.dumps(body).encode()
+    request = Request("PUT", id, query, Fields(), raw, host="management.azure.com", raw_path=id, request_id="r1")
+    return await manager.arm.ask(request, caller=caller(manager, who), cloud=cloud)
 
 
 async def test_a_deployment_puts_as_its_caller(manager: Any) -> None:
     body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}}
-    outcome = await put(manager, VM.lower(), body)
-    assert outcome.created
-    assert outcome.operation is not None
-    assert outcome.stored.value.identity.system is not None
-    assert outcome.stored.value.created_by == manager.people["owner"].id
+    reply = await put(manager, VM.lower(), body)
+    assert reply.status == 201
+    assert any(name == "Azure-AsyncOperation" for name, _ in reply.headers)
+    made = await get_resource(manager.store, ResourceId.parse(VM))
+    assert made is not None
+    assert made.identity is not None
+    assert made.identity.system is not None
+    assert made.created_by == manager.people["owner"].id
     with pytest.raises(Forbidden) as refused:
         await put(manager, VM, body, "reader")
     assert refused.value.code == "AuthorizationFailed"
@@ -51,7 +54,7 @@ async def test_a_deployment_puts_as_its_caller(manager: Any) -> None:
     assert missing.value.code == "SubscriptionNotFound"
     with pytest.raises(InvalidInput):
         await put(manager, VM, body, version="1999-01-01")
-    with pytest.raises(InvalidInput):
+    with pytest.raises(NotFound):
         await put(manager, f"/subscriptions/{S}/providers/Microsoft.Compute/virtualMachines/x", body)
 
 

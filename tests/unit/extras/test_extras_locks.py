@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyfob.arm.extras.locks import Locks
+from keyfob.arm.extras.locks import under
 from keyfob.arm.resources import RESOURCES
 from keyfob.resource_id import ResourceId
 
@@ -139,13 +139,13 @@ async def test_a_delete_reads_no_more_than_the_locks_below(world: Any, monkeypat
         seen.append(found.value.type)
         return found
 
-    locks = Locks(world.app.store)
+    store = world.app.store
     scope = ResourceId.parse(world.group)
     monkeypatch.setattr(RESOURCES, "_stored", counted)
-    assert await locks._under(scope) == []
+    assert await under(scope, store) == []
     assert seen == []
     await world.good("PUT", f"{one}/{LOCKS}/keep", lock("CanNotDelete"), **V)
     seen.clear()
-    assert [found.name for found in await locks._under(scope)] == ["keep"]
+    assert [found.name for found in await under(scope, store)] == ["keep"]
     assert seen == ["Microsoft.Authorization/locks"]
-    assert await locks._under(ResourceId.parse(f"{world.group}x")) == []
+    assert await under(ResourceId.parse(f"{world.group}x"), store) == []

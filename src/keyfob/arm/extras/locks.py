@@ -17,7 +17,7 @@ from keyfob.arm.resources import RESOURCES
 from keyfob.declare import Action, Call, Change, Level, Provider, ResourceType, Route
 from keyfob.errors import Conflict, InvalidInput
 from keyfob.resource_id import ResourceId
-from keyfob.store.port import Store
+from keyfob.store.port import Session, Store
 from keyfob.wire.http import Reply
 
 NAMESPACE = "Microsoft.Authorization"
@@ -97,7 +97,7 @@ class Locks:
         if wanted not in ("", "atscope()"):
             raise InvalidInput(f"The filter '{wanted[:100]}' is not supported.", code="InvalidFilterInQueryString")
         if wanted:
-            found = await self.over(call.scope)
+            found = await over(call.scope, self._store)
         else:
             rows = await RESOURCES.find(self._store, "type", TYPE.lower())
             found = [row.value for row in rows if call.scope.contains(ResourceId.parse(row.value.id))]
@@ -107,7 +107,7 @@ class Locks:
 
     # --- what they forbid
 
-    async def check(self, attempt: Attempt) -> None:
+    async def check(self, attempt: Attempt, session: Session) -> None:
         """Raises `Conflict` (`ScopeLocked`)."""
         action = attempt.action.name.lower()
         if attempt.scope.subscription_id is None or action.startswith(_NEVER_STOPPED):
@@ -115,11 +115,11 @@ class Locks:
         deleting = action.endswith("/delete")
         held = [
             lock
-            for lock in await self.over(attempt.scope)
+            for lock in await over(attempt.scope, session)
             if _level(lock) == "ReadOnly" or (deleting and _level(lock) == "CanNotDelete")
         ]
         if deleting and not held:
-            held = [lock for lock in await self._under(attempt.scope) if _level(lock) in LEVELS[1:]]
+            held = [lock for lock in await under(attempt.scope, session) if _level(lock) in LEVELS[1:]]
         if held:
             verb = "delete" if deleting else "write"
             where = ",".join(dict.fromkeys(str(ResourceId.parse(lock.id).parent) for lock in held))
@@ -129,19 +129,21 @@ class Locks:
                 code="ScopeLocked",
             )
 
-    async def over(self, scope: ResourceId) -> list[Resource]:
-        """The locks at a scope and above it, nearest first."""
-        rows: list[Resource] = []
-        for key in scope.chain():
-            if key != "/":
-                found = await RESOURCES.list(self._store, prefix=f"{key}/providers/{TYPE.lower()}/")
-                rows += [row.value for row in found if row.value.type == TYPE]
-        return rows
 
-    async def _under(self, scope: ResourceId) -> list[Resource]:
-        """The locks on what lies in a scope: of all that is there only they are read."""
-        rows = await RESOURCES.find(self._store, "type", TYPE.lower(), prefix=f"{scope.key}/")
-        return [row.value for row in rows]
+async def over(scope: ResourceId, session: Session) -> list[Resource]:
+    """The locks at a scope and above it, nearest first."""
+    rows: list[Resource] = []
+    for key in scope.chain():
+        if key != "/":
+            found = await RESOURCES.list(session, prefix=f"{key}/providers/{TYPE.lower()}/")
+            rows += [row.value for row in found if row.value.type == TYPE]
+    return rows
+
+
+async def under(scope: ResourceId, session: Session) -> list[Resource]:
+    """The locks on what lies in a scope: of all that is there only they are read."""
+    rows = await RESOURCES.find(session, "type", TYPE.lower(), prefix=f"{scope.key}/")
+    return [row.value for row in rows]
 
 
 def _level(lock: Resource) -> str:
