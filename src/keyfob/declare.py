@@ -390,6 +390,8 @@ class ResourceType:
     dropped."""
     head: int = 204
     """The status of a HEAD of what is there. 200: with its ETag, as API Management's `GetEntityTag` operations."""
+    any_etag_creates: bool = False
+    """Whether a PUT with `If-Match: *` also makes what is not there, as API Management's do."""
     finish: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
     """The last word on the document of a reply: stored resource, document so far, api-version → document. For
     top-level members that `operations` do not reach (a full `sku`, `kind`)."""

@@ -41,6 +41,7 @@ KNOWN: dict[tuple[str, str, str], str] = {
     ("secrets.json", "Secrets_Get", "*"): "the example's secret is not there",
     ("keys.json", "Keys_*", "*"): "vaults have no keys",
     ("2019-05-01/logic.json", "Workflow*", "*"): "versions and triggers only of what ran",
+    ("2023-12-01/WebApps.json", "WebApps_CreateOrUpdate", "*"): "shows its plan's tier, which azure-cli reads",
     ("2023-12-01/WebApps.json", "WebApps_Get*", "*"): "settings in the site's own form; no Key Vault references",
 }
 

@@ -481,7 +481,8 @@ def placed(kind: ResourceType, id: ResourceId) -> bool:
 
 def check_conditions(row: Stored[Any] | None, order: Order) -> None:
     """`If-Match` and `If-None-Match`. Raises `PreconditionFailed`."""
-    if order.if_match is not None and (row is None or not _matches(order.if_match, row.etag)):
+    new = row is None and order.kind.any_etag_creates and order.method == "PUT" and order.if_match == "*"
+    if order.if_match is not None and not new and (row is None or not _matches(order.if_match, row.etag)):
         raise PreconditionFailed(
             f"The resource '{order.id}' has been modified (etag mismatch).", code="PreconditionFailed"
         )

@@ -52,7 +52,15 @@ class World:
     people: dict[str, ServicePrincipal] = field(default_factory=dict)
 
     async def send(
-        self, method: str, path: str, body: Any = None, *, who: str = "owner", v: str = "", cloud: str = "AzureCloud"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        who: str = "owner",
+        v: str = "",
+        cloud: str = "AzureCloud",
+        if_match: str = "",
     ) -> Answer:
         """`v` is the api-version, unless the path has a query."""
         target = path if "?" in path else f"{path}?api-version={v}"
@@ -69,7 +77,13 @@ class World:
             method=method,
             path=decoded,
             query=query,
-            headers=Fields([("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]),
+            headers=Fields(
+                [
+                    ("Authorization", f"Bearer {token}"),
+                    ("Content-Type", "application/json"),
+                    *([("If-Match", if_match)] if if_match else []),
+                ]
+            ),
             body=b"" if body is None else json.dumps(body).encode(),
             host=clouds[cloud].resource_manager.removeprefix("https://"),
             raw_path=raw,

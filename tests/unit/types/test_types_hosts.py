@@ -288,6 +288,36 @@ async def test_a_service_and_its_secrets(world: Any) -> None:
     assert (await world.ok("POST", f"{subscription}/listSecrets", v=APIM))["primaryKey"] != keys["primaryKey"]
 
 
+async def test_apis_of_a_service(world: Any) -> None:
+    """Children are made with `If-Match: *`, as azure-cli does; no other resource is."""
+    body = {
+        "location": "westeurope",
+        "sku": {"name": "Developer", "capacity": 1},
+        "properties": {"publisherEmail": "a@b.example", "publisherName": "me"},
+    }
+    assert (await world.send("PUT", SERVICE, body, v=APIM, if_match="*")).status == 412
+    await world.ok("PUT", SERVICE, body, v=APIM)
+    api, product = f"{SERVICE}/apis/one", f"{SERVICE}/products/p"
+    shape = {"properties": {"path": "one", "displayName": "One", "protocols": ["https"]}}
+    assert (await world.send("PUT", api, shape, v=APIM, if_match='"nonsense"')).status == 412
+    assert (await world.send("PATCH", api, shape, v=APIM, if_match="*")).status in (404, 412)
+    assert (await world.send("PUT", api, shape, v=APIM, if_match="*")).status == 201
+    second = {"properties": {"sourceApiId": api, "path": "one"}}
+    assert (await world.ok("PUT", f"{api};rev=2", second, v=APIM))["properties"]["isCurrent"] is False
+    await world.ok("PUT", f"{SERVICE}/apis/ones", shape, v=APIM)
+    revisions = (await world.ok("GET", f"{api}/revisions", v=APIM))["value"]
+    assert [(one["apiRevision"], one["isCurrent"]) for one in revisions] == [("1", True), ("2", False)]
+    assert (await world.send("GET", f"{SERVICE}/apis/none/revisions", v=APIM)).status == 404
+    await world.ok("PUT", product, {"properties": {"displayName": "P"}}, v=APIM)
+    assert (await world.send("PUT", f"{product}/apis/none", {}, v=APIM)).status == 404
+    assert (await world.ok("PUT", f"{product}/apis/one", {}, v=APIM))["properties"]["displayName"] == "One"
+    assert (await world.send("HEAD", f"{product}/apis/one", v=APIM)).status == 204
+    place = f"{SUBSCRIPTION}/Microsoft.ApiManagement/deletedservices"
+    await world.ok("DELETE", SERVICE, v=APIM)
+    assert (await world.ok("GET", place, v=APIM))["value"] == []
+    assert (await world.send("GET", place, v=APIM, who="nobody")).status == 403
+
+
 # --- Container Instances
 
 

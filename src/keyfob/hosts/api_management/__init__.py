@@ -7,11 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from keyfob.arm.keys import DerivedKeys, regenerated
-from keyfob.arm.shapes import Shaped, change_properties, check_name_route, held, mapping, posting, unique
+from keyfob.arm.resources import get_resource, list_resources, resource_not_found
+from keyfob.arm.shapes import (
+    Shaped,
+    change_properties,
+    check_name_route,
+    held,
+    mapping,
+    posting,
+    resource_path,
+    resource_scope,
+    subscription_scope,
+    unique,
+)
 from keyfob.clock import iso
-from keyfob.declare import Change, IdentitySupport, PostAction, Provider, ResourceType
+from keyfob.declare import Action, Call, Change, IdentitySupport, PostAction, Provider, ResourceType, Route
 from keyfob.directory.seal import Seal
-from keyfob.errors import Conflict, InvalidInput
+from keyfob.errors import Conflict, InvalidInput, NotFound
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
 
@@ -49,6 +61,8 @@ _SKUS = (
     "Developer", "Standard", "Premium", "Basic", "Consumption", "Isolated", "BasicV2", "StandardV2", "PremiumV2",
 )  # fmt: skip
 _SECRET = "keyfob.hidden"
+_REVISION = ";rev="
+_IN_PRODUCT = f"{TYPE}/products/apis"
 _WRITE_ONLY: Mapping[str, tuple[str, ...]] = {
     "": ("password", "clientSecret", "data", "credentials.instrumentationKey"),
     f"{TYPE}/apis": ("format", "value", "wsdlSelector", "sourceApiId", "translateRequiredQueryParameters"),
@@ -84,12 +98,14 @@ def api_management(*, store: Store, master_key: bytes) -> Provider:
 
         return posting(subscriptions, f"regenerate{name[0].upper()}{name[1:]}", regenerate)
 
-    kept = ("apis", "apis/operations", "apis/policies", "backends", "caches", "certificates", "groups", "loggers",
-            "policies", "products", "products/apis", "products/policies", "tags", "users", "apiVersionSets",
-            "authorizationServers", "identityProviders", "diagnostics", "policyFragments")  # fmt: skip
+    kept = ("apis", "apis/operations", "apis/policies", "apis/releases", "apis/resolvers", "apis/resolvers/policies",
+            "apis/schemas", "backends", "caches", "certificates", "groups", "loggers", "policies", "products",
+            "products/policies", "tags", "users", "apiVersionSets", "authorizationServers", "identityProviders",
+            "diagnostics", "policyFragments")  # fmt: skip
     types = (
         services,
         *(_child(f"{TYPE}/{name}", _DETAILS.get(name)) for name in kept),
+        _child(_IN_PRODUCT, children=_as_the_api, head=204),
         _child(values, named.accept, actions={"listValue": posting(values, "listValue", named.show)}),
         _child(
             subscriptions,
@@ -111,18 +127,27 @@ def api_management(*, store: Store, master_key: bytes) -> Provider:
         invalid="The name of a service has 1 to 50 letters, digits and hyphens, a letter first, no hyphen last.",
         in_use=lambda name: f"{name} is already in use. Please select a different name.",
     )
-    return Provider(namespace="Microsoft.ApiManagement", types=types, routes=(check,), registered=True)
+    routes = (check, *_routes(store))
+    return Provider(namespace="Microsoft.ApiManagement", types=types, routes=routes, registered=True)
 
 
-def _child(name: str, compute: Any = None, *, actions: Mapping[str, PostAction] | None = None) -> ResourceType:
+def _child(
+    name: str,
+    compute: Any = None,
+    *,
+    children: Any = None,
+    actions: Mapping[str, PostAction] | None = None,
+    head: int = 200,
+) -> ResourceType:
     return ResourceType(
         name=name,
         api_versions=API_VERSIONS,
-        operations=Shaped(compute=compute, write_only=_WRITE_ONLY.get(name, _WRITE_ONLY[""])),
+        operations=Shaped(compute=compute, children=children, write_only=_WRITE_ONLY.get(name, _WRITE_ONLY[""])),
         tracked=False,
         provisioning_state=False,
         actions=actions or {},
-        head=200,
+        head=head,
+        any_etag_creates=True,  # azure-cli makes new ones with `If-Match: *`
         name_pattern=r"[^*#&+:<>?/]{1,256}",
         note="kept",
     )
@@ -161,19 +186,68 @@ def _accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _api(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
     path = given.get("path")
-    if path is None and not given.get("value"):
+    name, _, revision = change.id.name.partition(_REVISION)
+    if path is None and not given.get("value") and not given.get("sourceApiId"):
         raise InvalidInput("The path of the API is required.", code="ValidationError", target="path")
     return {
-        "displayName": given.get("displayName") or change.id.name,
-        "apiRevision": given.get("apiRevision") or "1",
-        "isCurrent": True,
-        "path": path or change.id.name,
+        "displayName": given.get("displayName") or name,
+        "apiRevision": revision or given.get("apiRevision") or "1",
+        "isCurrent": not revision,
+        "path": path or name,
         "protocols": given.get("protocols") or ["https"],
         "subscriptionRequired": given.get("subscriptionRequired", True),
     }
 
 
 _DETAILS: Mapping[str, Any] = {"apis": _api}
+
+
+async def _as_the_api(change: Change, properties: Mapping[str, Any]) -> None:
+    """An API in a product is shown as the API is."""
+    service = change.id.parent.parent
+    api = await get_resource(change.transaction, service.child("apis", change.id.name))
+    if api is None:
+        raise NotFound(f"API '{change.id.name}' not found.", code="ResourceNotFound")
+    if isinstance(properties, dict):
+        properties.clear()
+        properties.update(api.properties)
+
+
+def _routes(store: Store) -> tuple[Route, ...]:
+    apis = f"{TYPE}/apis"
+
+    async def revisions(call: Call) -> Reply:
+        current = await get_resource(store, call.scope)
+        if current is None:
+            raise resource_not_found(call.scope)
+        name = call.scope.name.partition(_REVISION)[0]
+        rows = await list_resources(store, call.scope.parent, type_name=apis)
+        shown = [
+            {
+                "apiId": f"/apis/{name};rev={row.properties['apiRevision']}",
+                "apiRevision": row.properties["apiRevision"],
+                "createdDateTime": iso(row.created),
+                "updatedDateTime": iso(row.changed),
+                "description": row.properties.get("apiRevisionDescription"),
+                "isOnline": True,
+                "isCurrent": row.properties["isCurrent"],
+            }
+            for row in rows
+            if row.name.partition(_REVISION)[0].lower() == name.lower()
+        ]
+        return Reply.json({"value": shown, "count": len(shown)})
+
+    async def deleted(call: Call) -> Reply:
+        """Services are gone when they are deleted, so that nothing waits to be purged."""
+        return Reply.json({"value": []})
+
+    place = "/subscriptions/{subscriptionId}/providers/Microsoft.ApiManagement/deletedservices"
+    return (
+        Route("GET", f"{resource_path(apis)}/revisions", Action(f"{apis}/revisions/read"), revisions,
+              resource_scope(apis), API_VERSIONS),
+        Route("GET", place, Action("Microsoft.ApiManagement/deletedservices/read"), deleted, subscription_scope,
+              API_VERSIONS),
+    )  # fmt: skip
 
 
 class _NamedValues:
