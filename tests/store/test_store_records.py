@@ -301,3 +301,16 @@ async def test_what_is_found_can_be_taken_in_parts(both_stores: Store, fruits: R
     assert keys(await fruits.find(both_stores, "colour", "green", after="a/1", limit=2)) == ["a/2", "a/3"]
     assert keys(await fruits.find(both_stores, "colour", "green", prefix="b/", after="a/2")) == ["b/1"]
     assert keys(await fruits.find(both_stores, "colour", "red", prefix="a/", limit=9)) == ["a/4"]
+
+
+async def test_counting_is_finding_without_reading(both_stores: Store, fruits: Records[Fruit]) -> None:
+    async with both_stores.transaction() as tx:
+        for key, colours in (("a", ("red",)), ("b", ("red", "green", "red")), ("c", ())):
+            await fruits.put(tx, key, Fruit(key, colours))
+        assert await fruits.count(tx, "colour", "red") == 2
+        assert await fruits.count(both_stores, "colour", "red") == 0
+    assert await fruits.count(both_stores, "colour", "green") == 1
+    assert await fruits.count(both_stores, "colour", "blue") == 0
+    async with both_stores.transaction() as tx:
+        await fruits.delete(tx, "a")
+        assert await fruits.count(tx, "colour", "red") == 1

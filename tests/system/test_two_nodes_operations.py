@@ -1,4 +1,4 @@
-"""Long-running operations on two nodes: one begins, the other tells how it stands, and ends it when the first is gone."""
+"""Long-running operations on two nodes: one begins, the other tells how it stands, and ends it if need be."""
 
 from __future__ import annotations
 

@@ -184,6 +184,11 @@ async def assignments_within(session: Session, tenant_id: str, scope: ResourceId
     return [row.value for row in rows if scope.contains(ResourceId.parse(row.value.scope))]
 
 
+async def count_in(session: Session, tenant_id: str, subscription_id: str) -> int:
+    """How many role assignments stand at this subscription or below it."""
+    return await ROLE_ASSIGNMENTS.count(session, "subscription", f"{tenant_id}/{subscription_id.lower()}")
+
+
 async def assignments_at(session: Session, tenant_id: str, key: str) -> list[RoleAssignment]:
     """Exactly at the scope of this key."""
     return [row.value for row in await ROLE_ASSIGNMENTS.find(session, "scope", f"{tenant_id}{key}")]

@@ -27,7 +27,6 @@ class Index:
         self._grants: dict[str, Grant] = {}
         self._by_principal: dict[str, ByScope] = {}
         self._in_use: dict[str, int] = {}
-        self._in_subscription: dict[str, int] = {}
         self._denials: dict[str, Denial] = {}
         self._denials_at: dict[str, tuple[Denial, ...]] = {}
         self._compiled: dict[str, Grants] = {}
@@ -92,22 +91,16 @@ class Index:
         self._denials_at = {scope: tuple(found) for scope, found in at.items()}
 
     def _count(self, grant: Grant, step: int) -> None:
-        keys = [(self._in_use, grant.role_id)]
-        if grant.scope.startswith("/subscriptions/"):
-            keys.append((self._in_subscription, grant.scope.split("/", 3)[2]))
-        for counts, key in keys:
-            counts[key] = counts.get(key, 0) + step
-            if not counts[key]:
-                del counts[key]
+        count = self._in_use.get(grant.role_id, 0) + step
+        if count:
+            self._in_use[grant.role_id] = count
+        else:
+            del self._in_use[grant.role_id]
 
     # --- asking
 
     def __len__(self) -> int:
         return len(self._grants)
-
-    def in_subscription(self, subscription_id: str) -> int:
-        """How many role assignments stand at this subscription or below it."""
-        return self._in_subscription.get(subscription_id.lower(), 0)
 
     def role(self, role_id: str) -> RoleDefinition | None:
         return self._roles.get(role_id, self._tenant_id)

@@ -95,6 +95,16 @@ class Records(Generic[T]):
         )
         return [self._stored(row) for row in rows]
 
+    async def count(self, session: Session, index: str, value: str) -> int:
+        """How many `find` would give."""
+        rows = await session.fetch(
+            "SELECT COUNT(*) FROM record_index WHERE kind = ? AND name = ? AND value = ?",
+            self.kind,
+            index,
+            _indexed(value),
+        )
+        return int(rows[0][0])
+
     async def insert(self, tx: Transaction, key: str, value: T) -> Stored[T]:
         """Raises Conflict when the key exists; the transaction may go on."""
         etag = _new_etag()

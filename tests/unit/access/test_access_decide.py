@@ -291,7 +291,6 @@ def test_the_index_answers_as_the_plain_function(
         assert index.decide(person, action, scope, under) == plain
     index.keep(set())
     assert len(index) == 0
-    assert index.in_subscription(SUBSCRIPTION.rpartition("/")[2]) == 0
 
 
 def test_a_changed_role_is_seen() -> None:
@@ -305,12 +304,3 @@ def test_a_changed_role_is_seen() -> None:
     index.roles_changed()
     assert not index.decide(ANNA, Action("a/read"), where)
     assert index.decide(ANNA, Action("a/write"), where)
-
-
-def test_assignments_of_a_subscription_are_counted() -> None:
-    index = Index("t", BOOK)
-    for number, scope in enumerate((SUBSCRIPTION, GROUP, VAULT, "/", MANAGEMENT, SUBSCRIPTION[:-1] + "2")):
-        index.put(str(number), grant("Reader", scope, number=number))
-    assert index.in_subscription(SUBSCRIPTION.rpartition("/")[2]) == 3
-    index.put("1", grant("Reader", "/", number=1))
-    assert index.in_subscription(SUBSCRIPTION.rpartition("/")[2]) == 2

@@ -1,5 +1,6 @@
 """Microsoft.Authorization as its clients meet it: shapes by api-version, filters, refusals."""
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from keyfob.access.assignments import EVERYBODY, DenyAssignment, DenyPrincipal, 
 from keyfob.access.authorization import assigning
 from keyfob.access.authorization.filters import ASSIGNMENTS, parse_filter
 from keyfob.access.guard import Guard
+from keyfob.access.memory import Memory
 from keyfob.access.provider import ASSIGNMENT_VERSIONS, DEFINITION_VERSIONS, DENIAL_VERSIONS, authorization_provider
 from keyfob.access.roles import Permission
 from keyfob.declare import Action, Caller, Public, SignedIn
@@ -284,6 +286,44 @@ async def test_a_subscription_takes_so_many(arm: Arm, boss: Caller, monkeypatch:
     assert (await arm("PUT", path(GROUP, 2), boss, body()))[0] == 200
     other = SUBSCRIPTION[:-1] + "2"
     assert (await arm("PUT", path(other, 3), boss, body()))[0] == 201
+
+
+async def test_the_limit_holds_for_all_who_come_at_once(
+    arm: Arm, boss: Caller, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setattr(assigning, "MOST_IN_SUBSCRIPTION", 3)
+    places = [f"{VAULT}{number}" for number in range(8)]
+    answers = await asyncio.gather(
+        *(arm("PUT", path(place, number), boss, body()) for number, place in enumerate(places))
+    )
+    assert sorted(status for status, _ in answers) == [201] * 3 + [400] * 5
+    refused = {answer["code"] for status, answer in answers if status == 400}
+    assert refused == {"RoleAssignmentLimitExceeded"}
+
+
+async def test_a_role_that_is_deleted_at_the_same_moment_is_not_given(
+    arm: Arm, boss: Caller, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two comes first, no assignment is left of a role that does not exist."""
+    definition = f"{SUBSCRIPTION}/{AUTHORIZATION}/roleDefinitions/{name(7)}"
+    properties = {
+        "roleName": "Mine",
+        "permissions": [{"actions": ["*/read"]}],
+        "assignableScopes": [SUBSCRIPTION],
+    }
+    assert (await arm("PUT", definition, boss, {"properties": properties}))[0] == 201
+    passed = asyncio.Event()
+    refresh = Memory.refresh
+
+    async def slow(memory: Memory) -> None:
+        await refresh(memory)
+        if not passed.is_set():
+            passed.set()
+            assert (await arm("DELETE", definition, boss))[0] == 200
+
+    monkeypatch.setattr(Memory, "refresh", slow)
+    status, refused = await arm("PUT", path(VAULT, 1), boss, body(name(7)))
+    assert (status, refused["code"]) == (400, "RoleDefinitionDoesNotExist")
 
 
 async def test_the_last_administrator_stays(arm: Arm, boss: Caller) -> None:

@@ -12,6 +12,7 @@ from keyfob.access.assignments import (
     assignments_at,
     assignments_of,
     assignments_within,
+    count_in,
     denials,
     get_assignment,
     unassign,
@@ -20,7 +21,7 @@ from keyfob.access.authorization.bodies import NewAssignment
 from keyfob.access.authorization.filters import Filter
 from keyfob.access.decide import scopes_of
 from keyfob.access.guard import Guard
-from keyfob.access.roles import OWNER, RoleDefinition, guid, role_guid
+from keyfob.access.roles import OWNER, ROLE_DEFINITIONS, RoleDefinition, guid, role_guid
 from keyfob.directory.model import Group, User
 from keyfob.directory.principals import get_principal, groups_of
 from keyfob.errors import InvalidInput, NotFound, PreconditionFailed
@@ -76,9 +77,12 @@ class Assigning:
     async def _check(
         self, session: Session, asked: NewAssignment, tenant_id: str, scope: ResourceId, name: str, *, new: bool
     ) -> str:
-        """The principal's type. Raises `InvalidInput`."""
+        """The principal's type. What may change is read from the session: a limit or a role that is gone holds for
+        everybody who writes at the same moment. Raises `InvalidInput`."""
         checked_name(name)
-        role = self._guard.roles.get(asked.role_id, tenant_id)
+        role = self._guard.roles.get(asked.role_id)
+        if role is None and (stored := await ROLE_DEFINITIONS.get(session, f"{tenant_id}/{asked.role_id}")):
+            role = stored.value
         if role is None:
             raise InvalidInput(
                 f"The specified role definition with ID '{asked.role_id}' does not exist.",
@@ -91,8 +95,7 @@ class Assigning:
             )
         principal_type = await self._principal_type(session, asked, tenant_id)
         subscription = scope.subscription_id
-        index = self._guard.memory.index(tenant_id)
-        if new and subscription and index.in_subscription(subscription) >= MOST_IN_SUBSCRIPTION:
+        if new and subscription and await count_in(session, tenant_id, subscription) >= MOST_IN_SUBSCRIPTION:
             raise InvalidInput(
                 f"The role assignment limit for this subscription is {MOST_IN_SUBSCRIPTION}. No more role assignments "
                 "can be created.",
