@@ -143,16 +143,19 @@ async def test_a_slot_is_a_site_of_its_own(world: Any) -> None:
 
 
 async def test_instances_follow_the_capacity(world: Any) -> None:
-    body = {
+    body: dict[str, Any] = {
         "location": "westeurope",
         "sku": {"name": "Standard_B1s", "capacity": 2},
         "identity": {"type": "SystemAssigned"},
         "properties": {"virtualMachineProfile": {"osProfile": {
             "computerNamePrefix": "web", "adminUsername": "me", "adminPassword": "hunter2"}}},
     }  # fmt: skip
+    body["properties"] |= {"upgradePolicy": {"mode": "manual"}, "singlePlacementGroup": None}
     made = await world.send("PUT", SET, body, v=COMPUTE)
     assert made.status == 201
     assert b"hunter2" not in made.body
+    assert made.json["properties"]["upgradePolicy"] == {"mode": "Manual"}
+    assert made.json["properties"]["singlePlacementGroup"] is True
 
     async def listed() -> list[str]:
         rows = (await world.ok("GET", f"{SET}/virtualMachines", v=COMPUTE))["value"]

@@ -39,6 +39,8 @@ API_VERSIONS = (
 )
 ARRAY_VERSIONS = frozenset({"2016-04-30-preview", "2017-03-30", "2017-12-01"})
 """Those whose user-assigned identities are the array `identityIds`."""
+MODES = ("Automatic", "Manual", "Rolling")
+"""Of upgrades."""
 MOST = 1000
 """Instances that Azure lets a set have."""
 

@@ -30,13 +30,15 @@ class ScaleSets:
     def accept(self, change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
         capacity = _capacity(change)
         next_id = held(change, model.NEXT, 0)
+        mode = given.get("orchestrationMode") or held(change, "orchestrationMode", "Uniform")
+        single = given.get("singlePlacementGroup")
         return {
             "uniqueId": held(change, "uniqueId", self._ids.guid()),
             "timeCreated": held(change, "timeCreated", iso(change.now)),
-            "singlePlacementGroup": given.get("singlePlacementGroup", capacity <= 100),
+            "singlePlacementGroup": (mode == "Uniform" and capacity <= 100) if single is None else single,
             "overprovision": given.get("overprovision", True),
-            "orchestrationMode": given.get("orchestrationMode") or held(change, "orchestrationMode", "Uniform"),
-            "upgradePolicy": given.get("upgradePolicy") or {"mode": "Manual"},
+            "orchestrationMode": mode,
+            "upgradePolicy": _upgrades(given.get("upgradePolicy")),
             model.NEXT: next_id,
         }
 
@@ -102,6 +104,13 @@ class Instances(Shaped):
 def numbered(resource: Any, document: dict[str, Any], api_version: str) -> dict[str, Any]:
     names = ResourceId.parse(resource.id).names
     return {**document, "name": f"{names[0]}_{names[1]}", "instanceId": resource.name}
+
+
+def _upgrades(given: Any) -> Mapping[str, Any]:
+    """In Azure's spelling: azure-cli sends `manual`."""
+    policy = mapping(given) or {"mode": "Manual"}
+    mode = next((one for one in model.MODES if one.lower() == str(policy.get("mode", "")).lower()), None)
+    return {**policy, "mode": mode} if mode else policy
 
 
 def _capacity(change: Change) -> int:
