@@ -223,6 +223,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             answer=ask,
+            seal=seal,
             alone=not settings.database,
         )
         resource_manager = ResourceManager(

@@ -11,7 +11,7 @@ import pytest
 
 from keyfob.cli.client import Client
 
-from .conftest import Arm, built, template
+from .conftest import Arm, Deployer, built, template
 
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
 API = "2018-11-30"
@@ -232,7 +232,7 @@ async def test_az_sends_templates_that_are_no_json(arm):
 
 
 async def test_who_may_not_write_a_resource_is_refused_before_anything_happens(arm):
-    token = await reader_token(arm)
+    token = (await Deployer.made(arm, "Microsoft.Resources/deployments/*", "*/read")).token
     body = {"properties": {"mode": "Incremental", "template": template(identity("xxx"))}}
     url = f"https://management.azure.com{arm.at('d')}?api-version=2024-11-01"
     answer = await asyncio.to_thread(
@@ -253,54 +253,6 @@ async def test_who_may_not_write_a_resource_is_refused_before_anything_happens(a
         b'{"properties":{"mode":"Incremental","template":{}}}',
     )
     assert (answer.status, answer.json()["error"]["code"]) == (400, "InvalidTemplate")
-
-
-async def reader_token(arm) -> str:
-    """Of a principal with a role that allows deployments and nothing else."""
-    from keyfob.access.assignments import assign
-    from keyfob.directory.tenants import get_tenant
-
-    app = arm.app
-    tenant = await get_tenant(app.store, arm.client.operator["tenant_id"])
-    made = await arm.made(f"{arm.subscription}/resourceGroups/aside", {"location": "westeurope"})
-    role = {
-        "properties": {
-            "roleName": "Deployer",
-            "type": "CustomRole",
-            "permissions": [{"actions": ["Microsoft.Resources/deployments/*", "*/read"]}],
-            "assignableScopes": [arm.subscription],
-        }
-    }
-    role_id = "11111111-2222-3333-4444-555555555555"
-    await arm.made(
-        f"{arm.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}", role, "2022-04-01"
-    )
-    await arm.made(f"{made['id']}/providers/{IDENTITY}/deployer", {"location": "westeurope"}, API)
-    shown = (await arm.call("GET", f"{made['id']}/providers/{IDENTITY}/deployer", version=API)).json()
-    principal = shown["properties"]["principalId"]
-    await arm.made(
-        f"{arm.subscription}/providers/Microsoft.Authorization/roleAssignments/99999999-2222-3333-4444-555555555555",
-        {
-            "properties": {
-                "roleDefinitionId": f"{arm.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}",
-                "principalId": principal,
-                "principalType": "ServicePrincipal",
-            }
-        },
-        "2022-04-01",
-    )
-    from keyfob.directory.principals import get_principal
-
-    found = await get_principal(app.store, tenant.id, principal)
-    tokens = app.guard._tokens
-    assert assign is not None
-    return tokens.mint_managed_identity(
-        tenant=tenant,
-        principal=found,
-        audience="https://management.azure.com/",
-        resource_id=shown["id"],
-        host_id=None,
-    ).token
 
 
 async def test_the_same_name_twice_at_once_is_refused_and_cancel_stops_it(arm):

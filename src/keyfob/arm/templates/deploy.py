@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -20,11 +20,12 @@ from keyfob.arm.templates.expressions import ExpressionError
 from keyfob.arm.templates.facts import GROUP, kind_of
 from keyfob.arm.templates.names import camel_case
 from keyfob.arm.templates.records import CANCELED, FAILED, RUNNING, SUCCEEDED, Deployment, DeploymentOperation
+from keyfob.arm.templates.resume import Progress
 from keyfob.arm.templates.source import Place
 from keyfob.arm.templates.template import Opened, Part, PlaceOf
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Caller
-from keyfob.errors import InvalidInput, NotFound, Problem
+from keyfob.errors import InvalidInput, Problem
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Fields, Reply, Request
 
@@ -34,6 +35,10 @@ AT_ONCE = 50
 DEEPEST = 5
 """How deep deployments may be nested in each other, as on Azure."""
 _RESOURCES_VERSION = "2022-09-01"
+AT_LEAST_ONE = (
+    "At least one resource deployment operation failed. Please list deployment operations for details. Please see "
+    "https://aka.ms/arm-deployment-operations for usage details."
+)
 
 Ask = Callable[[str, str, str, Any], Awaitable[Reply]]
 """Method, path, api-version and body (None: no body) → what Resource Manager answers this deployment's principal."""
@@ -52,8 +57,12 @@ def asker(answer: Callable[..., Awaitable[Reply]], *, caller: Caller, cloud: Clo
     return ask
 
 
+class Lost(Exception):
+    """Somebody else runs this deployment now: what is under way here ends, and writes nothing more."""
+
+
 class Journal:
-    """What a run tells: stored by whoever owns the records."""
+    """What a run tells: stored by whoever owns the records. Raises `Lost` when the run is no longer this process's."""
 
     async def operation(self, run: Run, one: DeploymentOperation) -> None:
         raise NotImplementedError
@@ -61,9 +70,18 @@ class Journal:
     async def ended(self, run: Run) -> None:
         raise NotImplementedError
 
-    async def nested(self, run: Run, part: Part, body: Mapping[str, Any], frame: Frame) -> Run:
-        """Starts the deployment that a part is, and gives it when it has ended."""
+    async def nested(self, run: Run, part: Part, body: Mapping[str, Any], frame: Frame) -> Ended:
+        """Runs the deployment that a part is to its end."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of a nested deployment."""
+
+    state: str
+    made: Sequence[str]
+    error: Mapping[str, Any] | None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -83,6 +101,8 @@ class Run:
     linked: Mapping[str, Any] = field(default_factory=dict)
     """Templates that came with it, by their address."""
     depth: int = 0
+    progress: Progress | None = None
+    """How far another process had come with it; None for one that begins here."""
     canceled: bool = False
     runtime: dict[tuple[str, ...], Any] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -92,6 +112,12 @@ class Run:
     outputs: dict[str, Any] | None = None
     task: asyncio.Task[None] | None = None
     _numbers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.progress is not None:
+            self.errors += self.progress.errors
+            self.made += self.progress.made
+            self._numbers = self.progress.number
 
     @property
     def scope(self) -> ResourceId:
@@ -112,6 +138,8 @@ class Run:
                 await self._outputs()
         except Problem as problem:
             self.errors.append(error_body(problem))
+        except Lost:
+            _log.warning("deployment %s goes on in another process", self.record.id)
         except Exception:
             _log.exception("deployment %s failed", self.record.id)
             self.errors.append({"code": "InternalServerError", "message": "The deployment failed unexpectedly."})
@@ -128,16 +156,16 @@ class Run:
         return {
             "code": "DeploymentFailed",
             "target": self.record.id,
-            "message": "At least one resource deployment operation failed. Please list deployment operations for "
-            "details. Please see https://aka.ms/arm-deployment-operations for usage details.",
+            "message": AT_LEAST_ONE,
             "details": self.errors,
         }
 
     # --- resources
 
     async def _resources(self) -> None:
-        left = {part.key: set(part.needs) for part in self.parts}
-        by_key = {part.key: part for part in self.parts}
+        past = self.progress or Progress()
+        by_key = {part.key: part for part in self.parts if part.key not in past.done | past.failed}
+        left = {part.key: part.needs - past.done for part in by_key.values()}
         users: dict[str, list[str]] = {}
         for key, needs in left.items():
             for need in needs:
@@ -165,15 +193,7 @@ class Run:
 
     async def _deploy(self, part: Part) -> bool:
         """Whether it is there now."""
-        self._numbers += 1
-        operation = DeploymentOperation(
-            id=self.guid().replace("-", "").upper()[:16],
-            number=self._numbers,
-            began=self.now(),
-            changed=self.now(),
-            tracking_id=self.guid(),
-            target={"id": str(part.id), "resourceType": part.type, "resourceName": part.name},
-        )
+        operation = self._operation(part)
         await self.journal.operation(self, operation)
         status, failure = "OK", None
         notices: list[str] = []
@@ -182,6 +202,8 @@ class Run:
         except Problem as problem:
             status = _status(problem.status)
             failure = error_body(problem)
+        except Lost:
+            raise
         except Exception:
             _log.exception("resource %s of deployment %s failed", part.id, self.record.id)
             status = _status(500)
@@ -204,6 +226,20 @@ class Run:
         )
         return failure is None
 
+    def _operation(self, part: Part) -> DeploymentOperation:
+        begun = self.progress.begun.get(part.key) if self.progress is not None else None
+        if begun is not None:
+            return begun
+        self._numbers += 1
+        return DeploymentOperation(
+            id=self.guid().replace("-", "").upper()[:16],
+            number=self._numbers,
+            began=self.now(),
+            changed=self.now(),
+            tracking_id=self.guid(),
+            target={"id": str(part.id), "resourceType": part.type, "resourceName": part.name},
+        )
+
     async def _written(self, part: Part, notices: list[str]) -> str:
         """The status; `notices` gets what the reply's `Warning` header says, such as that something is a preview."""
         frame = part.frame.within(runtime=self.runtime)
@@ -217,7 +253,7 @@ class Run:
                     code="ResourceDeploymentFailure",
                     status=409,
                     target=str(part.id),
-                    details=[_problem(child.error() or {})],
+                    details=[_problem(child.error or {})],
                 )
             return "OK"
         body = await self.resolve(part, dict(part.body), frame)
@@ -407,6 +443,3 @@ def _bad_output(name: str, message: str) -> dict[str, Any]:
             }
         ],
     }
-
-
-__all__ = ["AT_ONCE", "DEEPEST", "Ask", "Journal", "NotFound", "Run", "asker", "read"]

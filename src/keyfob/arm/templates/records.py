@@ -1,4 +1,5 @@
-"""What is stored of deployments. Values of secure parameters, and what `list…` read, never are."""
+"""What is stored of deployments. Values of secure parameters are only in what is sealed while a deployment runs; what
+`list…` read is nowhere."""
 
 from __future__ import annotations
 
@@ -44,6 +45,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the process that runs it last said so."""
     owner: str = ""
     cancel: bool = False
+    parent: str = ""
+    """Key of the deployment that this one is nested in."""
 
 
 class DeploymentOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,6 +64,12 @@ class DeploymentOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     target: dict[str, str] | None = None
 
 
+class Sealed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What another process needs to go on with a deployment, under the master key. Gone when it has ended."""
+
+    sealed: bytes = b""
+
+
 class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A template, or a result that is asked for once."""
 
@@ -75,6 +84,7 @@ def _active(deployment: Deployment) -> dict[str, str]:
 RECORDS = Records("arm.deployments", Deployment, index=_active)
 OPERATIONS = Records("arm.deployment_operations", DeploymentOperation)
 TEMPLATES = Records("arm.deployment_templates", Kept)
+MEMORIES = Records("arm.deployment_memories", Sealed)
 RESULTS = Records("arm.deployment_results", Kept)
 """Of what-if. Key: the deployment's, `/`, a GUID."""
 

@@ -31,6 +31,7 @@ class Wanted:
     location: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     template_link: Mapping[str, Any] | None = None
+    parameters_link: Mapping[str, Any] | None = None
     linked: Mapping[str, Any] = field(default_factory=dict)
     """Address → template."""
     place_of: Callable[[Path], Place] = lambda path: Place(1, 1)

@@ -7,20 +7,23 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from keyfob.access.guard import Guard
-from keyfob.arm.present import present_group
-from keyfob.arm.resources import get_group, get_subscription
-from keyfob.arm.templates.deploy import DEEPEST, Ask, Journal, Run, asker
-from keyfob.arm.templates.evaluate import Frame, Names
-from keyfob.arm.templates.facts import GROUP, MANAGEMENT_GROUP, SUBSCRIPTION, Facts, environment_of, kind_of
+from keyfob.arm.dialect import error_body
+from keyfob.arm.resources import get_group
+from keyfob.arm.templates.deploy import AT_LEAST_ONE, DEEPEST, Ask, Ended, Journal, Lost, Run, asker
+from keyfob.arm.templates.evaluate import Frame
+from keyfob.arm.templates.facts import GROUP, Facts
 from keyfob.arm.templates.plan import plan
+from keyfob.arm.templates.preflight import may_write
 from keyfob.arm.templates.records import (
     ACTIVE,
     FAILED,
+    MEMORIES,
     OPERATIONS,
     RECORDS,
     RESULTS,
@@ -29,23 +32,26 @@ from keyfob.arm.templates.records import (
     Deployment,
     DeploymentOperation,
     Kept,
+    Sealed,
 )
 from keyfob.arm.templates.request import Wanted, template_hash, wanted_of
-from keyfob.arm.templates.template import Opened, Part, open_template
+from keyfob.arm.templates.resume import Memory, Progress, Sealer, progress_of, recall, remember
+from keyfob.arm.templates.scene import facts_of
+from keyfob.arm.templates.template import DEPLOYMENTS, Opened, Part, open_template
 from keyfob.clock import Clock, Ids, iso
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Action, Caller
-from keyfob.directory.tenants import get_tenant
-from keyfob.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem
+from keyfob.errors import Conflict, InvalidInput, NotFound, Problem
 from keyfob.resource_id import ResourceId
-from keyfob.store.port import Store
+from keyfob.store.port import Store, Transaction
 from keyfob.wire.http import Reply
 
 _log = logging.getLogger(__name__)
-BEAT = 15.0
+BEAT = 5.0
 """Seconds between two signs of life of a running deployment."""
-SILENT = 60.0
-"""Seconds of silence after which its process is taken for dead."""
+SILENT = 20.0
+"""Seconds of silence after which another process goes on with it. Should the first one come back after all, it finds
+that the deployment is no longer its own, and stops."""
 _NAME = re.compile(r"[-\w._()]{1,64}")
 _KEPT_RESULTS = 3600.0
 WRITE = Action("Microsoft.Resources/deployments/write")
@@ -65,6 +71,7 @@ class Deployments(Journal):
         clock: Clock,
         ids: Ids,
         answer: Answer,
+        seal: Sealer,
         alone: bool = True,
     ) -> None:
         self.store = store
@@ -73,6 +80,7 @@ class Deployments(Journal):
         self.clock = clock
         self._ids = ids
         self._answer = answer
+        self._seal = seal
         self._alone = alone
         self._owner = ids.guid()
         self._runs: dict[str, Run] = {}
@@ -112,58 +120,8 @@ class Deployments(Journal):
     # --- opening
 
     async def facts(self, id: ResourceId, wanted: Wanted, caller: Caller, cloud: Cloud) -> Facts:
-        scope = id.parent
-        kind = kind_of(scope)
-        properties: dict[str, Any] = {
-            "template": wanted.template if isinstance(wanted.template, dict) else {},
-            "templateHash": template_hash(wanted.template),
-            "parameters": {},
-            "mode": wanted.mode,
-            "provisioningState": RUNNING,
-        }
-        if wanted.template_link is not None:
-            properties["templateLink"] = dict(wanted.template_link)
-        deployment: dict[str, Any] = {"name": id.name, "properties": properties}
-        group = subscription = None
-        if kind in (GROUP, SUBSCRIPTION):
-            known = await get_subscription(self.store, scope.subscription_id or "")
-            subscription = {
-                "id": f"/subscriptions/{scope.subscription_id}",
-                "subscriptionId": scope.subscription_id,
-                "tenantId": caller.tenant_id,
-                "displayName": known.display_name if known else "",
-            }
-        if kind == GROUP:
-            found = await get_group(self.store, scope)
-            group = present_group(found) if found else {"id": str(scope), "name": scope.resource_group}
-        else:
-            deployment["location"] = wanted.location
-        tenant = await get_tenant(self.store, caller.tenant_id)
-        management = None
-        if kind == MANAGEMENT_GROUP:
-            properties_of = {"displayName": scope.name, "tenantId": caller.tenant_id}
-            management = {"id": str(scope), "name": scope.name, "type": scope.type, "properties": properties_of}
-        return Facts(
-            scope=scope,
-            deployment=deployment,
-            group=group,
-            subscription=subscription,
-            management_group=management,
-            tenant={
-                "id": f"/tenants/{caller.tenant_id}",
-                "tenantId": caller.tenant_id,
-                "displayName": tenant.display_name if tenant else "",
-                "countryCode": "US",
-            },
-            environment=environment_of(cloud, self._clouds),
-            deployer={
-                "objectId": caller.principal_id,
-                "tenantId": caller.tenant_id,
-                "userPrincipalName": caller.name if "@" in caller.name else "",
-            },
-            now=self.clock.now(),
-            guid=self._ids.guid,
-            providers=_no_providers,
+        return await facts_of(
+            self.store, id, wanted, caller, cloud, clouds=self._clouds, now=self.clock.now(), guid=self._ids.guid
         )
 
     async def open(self, id: ResourceId, wanted: Wanted, caller: Caller, cloud: Cloud) -> tuple[Opened, list[Part]]:
@@ -174,6 +132,9 @@ class Deployments(Journal):
                 "parentheses are allowed.",
                 code="InvalidDeploymentName",
             )
+        return await self._opened(id, wanted, caller, cloud)
+
+    async def _opened(self, id: ResourceId, wanted: Wanted, caller: Caller, cloud: Cloud) -> tuple[Opened, list[Part]]:
         facts = await self.facts(id, wanted, caller, cloud)
         if facts.kind != GROUP and wanted.mode == "Complete":
             raise InvalidInput(
@@ -188,35 +149,9 @@ class Deployments(Journal):
         # in a thread: a template may take a second of thought, and others are waiting
         return await asyncio.to_thread(work)
 
-    async def preflight(self, parts: list[Part], caller: Caller) -> None:
-        """Whether the caller may write each resource. Raises `Forbidden` (`InvalidTemplateDeployment`)."""
-        refused: list[Problem] = []
-        for part in parts:
-            action = Action(f"{part.id.type or part.type}/write")
-            if not await self.guard.allows(caller, action, part.id):
-                refused.append(
-                    Forbidden(
-                        f"Authorization failed for template resource '{part.name}' of type '{part.type}'. The client "
-                        f"'{caller.name}' with object id '{caller.principal_id}' does not have permission to perform "
-                        f"action '{action.name}' at scope '{part.id}'.",
-                        code="AuthorizationFailed",
-                        target=str(part.id),
-                    )
-                )
-        if not refused:
-            return
-        told = ":".join(problem.message for problem in refused[:20])
-        start = (
-            "The template deployment failed with error"
-            if len(refused) == 1
-            else "Deployment failed with multiple errors"
-        )
-        raise Forbidden(
-            f"{start}: '{told}'.",
-            code="InvalidTemplateDeployment",
-            details=refused[:20],
-            info={"principal_id": caller.principal_id, "action": "write", "scope": str(parts[0].id)},
-        )
+    async def preflight(self, parts: list[Part], caller: Caller, cloud: Cloud) -> None:
+        """Raises what a deployment of these is refused with before anything happens."""
+        await may_write(self.guard, parts, caller)
 
     # --- beginning
 
@@ -225,14 +160,17 @@ class Deployments(Journal):
     ) -> tuple[Deployment, bool]:
         """Starts it in the background; whether the name is new. Raises `InvalidInput`, `Forbidden`, `Conflict`."""
         opened, parts = await self.open(id, wanted, caller, cloud)
-        await self.preflight(parts, caller)
-        record = self._record(id, wanted, opened, parts, caller, api_version)
-        new = await self._insert(record, wanted.template)
-        run = self._run(record, opened, parts, wanted, caller, cloud, request_id or record.correlation_id)
-        run.task = asyncio.create_task(run.go(), name=f"deployment {id.name}")
+        await self.preflight(parts, caller, cloud)
+        record = self.record(id, wanted, opened, parts, caller, api_version)
+        memory = remember(opened, wanted, caller, cloud, request_id or record.correlation_id)
+        new = await self._insert(record, wanted.template, memory)
+        self._start(self._run(record, opened, parts, wanted, memory))
         return record, new
 
-    def _record(
+    def _start(self, run: Run) -> None:
+        run.task = asyncio.create_task(run.go(), name=f"deployment {run.record.name}")
+
+    def record(
         self, id: ResourceId, wanted: Wanted, opened: Opened, parts: list[Part], caller: Caller, api_version: str
     ) -> Deployment:
         now = self.clock.now()
@@ -258,7 +196,7 @@ class Deployments(Journal):
             owner=self._owner,
         )
 
-    async def _insert(self, record: Deployment, template: Any) -> bool:
+    async def _insert(self, record: Deployment, template: Any, memory: Memory) -> bool:
         key = ResourceId.parse(record.id).key
         async with self.store.transaction() as tx:
             row = await RECORDS.get(tx, key)
@@ -274,6 +212,7 @@ class Deployments(Journal):
                 await OPERATIONS.delete(tx, old.key)
             await RECORDS.put(tx, key, record)
             await TEMPLATES.put(tx, key, Kept(body=template, made=record.began))
+            await MEMORIES.put(tx, key, Sealed(sealed=memory.sealed(self._seal, key)))
         return row is None
 
     def _run(
@@ -282,24 +221,25 @@ class Deployments(Journal):
         opened: Opened,
         parts: list[Part],
         wanted: Wanted,
-        caller: Caller,
-        cloud: Cloud,
-        request_id: str,
+        memory: Memory,
         depth: int = 0,
+        progress: Progress | None = None,
     ) -> Run:
+        cloud = self._clouds[memory.cloud]
         run = Run(
             record=record,
             opened=opened,
             parts=parts,
-            caller=caller,
+            caller=memory.caller,
             cloud=cloud,
-            ask=asker(self._answer, caller=caller, cloud=cloud, request_id=request_id),
+            ask=asker(self._answer, caller=memory.caller, cloud=cloud, request_id=memory.request_id),
             journal=self,
             now=self.clock.now,
             guid=self._ids.guid,
             place_of=wanted.place_of,
             linked=wanted.linked,
             depth=depth,
+            progress=progress,
         )
         self._runs[ResourceId.parse(record.id).key] = run
         return run
@@ -307,45 +247,59 @@ class Deployments(Journal):
     # --- the journal of runs
 
     async def operation(self, run: Run, one: DeploymentOperation) -> None:
-        key = f"{ResourceId.parse(run.record.id).key}/operations/{one.id.lower()}"
+        key = ResourceId.parse(run.record.id).key
         async with self.store.transaction() as tx:
-            await OPERATIONS.put(tx, key, one)
+            if await self._own(tx, run) is None:
+                raise Lost
+            await OPERATIONS.put(tx, f"{key}/operations/{one.id.lower()}", one)
+            if one.state != RUNNING and one.target and one.target["resourceType"].lower() == DEPLOYMENTS:
+                await MEMORIES.delete(tx, ResourceId.parse(one.target["id"]).key)
 
     async def ended(self, run: Run) -> None:
         key = ResourceId.parse(run.record.id).key
-        now = self.clock.now()
-        async with self.store.transaction() as tx:
-            row = await RECORDS.get(tx, key)
-            if row is not None and row.value.operation == run.record.operation:
-                await RECORDS.put(
-                    tx,
-                    key,
-                    msgspec.structs.replace(
-                        row.value,
-                        state=run.state,
-                        changed=now,
-                        outputs=run.outputs,
-                        output_resources=tuple(run.made),
-                        error=run.error(),
-                    ),
+        try:
+            async with self.store.transaction() as tx:
+                record = await self._own(tx, run)
+                if record is None:
+                    return
+                now = self.clock.now()
+                last = msgspec.structs.replace(
+                    record,
+                    state=run.state,
+                    changed=now,
+                    outputs=run.outputs,
+                    output_resources=tuple(run.made),
+                    error=run.error(),
                 )
-        if self._runs.get(key) is run:
-            del self._runs[key]
+                await RECORDS.put(tx, key, last)
+                if not run.depth:  # of a nested one until the operation of what it is nested in says how it ended
+                    await MEMORIES.delete(tx, key)
+        finally:
+            if self._runs.get(key) is run:
+                del self._runs[key]
 
-    async def nested(self, run: Run, part: Part, body: Mapping[str, Any], frame: Frame) -> Run:
+    async def _own(self, tx: Transaction, run: Run) -> Deployment | None:
+        """The stored deployment, as long as it is this process that runs it."""
+        row = await RECORDS.get(tx, ResourceId.parse(run.record.id).key)
+        if row is None or row.value.operation != run.record.operation or row.value.owner != self._owner:
+            return None
+        return row.value
+
+    async def nested(self, run: Run, part: Part, body: Mapping[str, Any], frame: Frame) -> Ended:
         if run.depth + 1 >= DEEPEST:
             raise InvalidInput(
                 f"The nested deployment '{part.name}' is not valid: deployments may be nested '{DEEPEST}' levels deep.",
                 code="InvalidTemplate",
             )
-        ask_id = ResourceId.parse(str(part.id))
+        id = ResourceId.parse(str(part.id))
         await self.guard.authorize(
-            run.caller, WRITE, ask_id, request_id=run.record.correlation_id, service="resource_manager"
+            run.caller, WRITE, id, request_id=run.record.correlation_id, service="resource_manager"
         )
-        if ask_id.resource_group is not None and await get_group(self.store, ask_id) is None:
-            raise NotFound(
-                f"Resource group '{ask_id.resource_group}' could not be found.", code="ResourceGroupNotFound"
-            )
+        if id.resource_group is not None and await get_group(self.store, id) is None:
+            raise NotFound(f"Resource group '{id.resource_group}' could not be found.", code="ResourceGroupNotFound")
+        begun = await self._begun(run, id)
+        if begun is not None and begun.record.state not in ACTIVE:
+            return Ended(begun.record.state, begun.record.output_resources, begun.record.error)
         properties = body.get("properties")
         properties = dict(properties) if isinstance(properties, Mapping) else {}
         template = properties.pop("template", None)
@@ -355,46 +309,51 @@ class Deployments(Journal):
         base = str((run.record.template_link or {}).get("uri", ""))
         location = str(await run.resolve(part, body.get("location"), frame) or "")
         wanted = wanted_of(resolved, location=location, linked=run.linked, base=base)
-        facts = await self.facts(ask_id, wanted, run.caller, run.cloud)
         outer = None if part.inner or template is None else frame
-        if outer is not None:
-            wanted_parameters: Mapping[str, Any] = {}
-        else:
-            wanted_parameters = wanted.parameters
-        opened = open_template(wanted.template, wanted_parameters, facts, outer=outer, budget=run.opened.frame.budget)
+        if begun is not None:
+            wanted = replace(wanted, parameters=begun.memory.parameters)
+        facts = await self.facts(id, wanted, run.caller, run.cloud)
+        given = {} if outer is not None else wanted.parameters
+        opened = open_template(wanted.template, given, facts, outer=outer, budget=run.opened.frame.budget)
         parts = plan(opened)
-        record = self._record(ask_id, wanted, opened, parts, run.caller, part.api_version)
-        record = msgspec.structs.replace(record, correlation_id=run.record.correlation_id)
-        await self._insert(record, wanted.template)
-        child = self._run(
-            record, opened, parts, wanted, run.caller, run.cloud, run.record.correlation_id, run.depth + 1
-        )
+        if begun is not None:
+            record, memory = begun.record, begun.memory
+        else:
+            await self.preflight(parts, run.caller, run.cloud)
+            record = self.record(id, wanted, opened, parts, run.caller, part.api_version)
+            record = msgspec.structs.replace(
+                record, correlation_id=run.record.correlation_id, parent=ResourceId.parse(run.record.id).key
+            )
+            memory = remember(opened, wanted, run.caller, run.cloud, run.record.correlation_id)
+            if outer is not None:
+                memory = replace(memory, parameters={})
+            await self._insert(record, wanted.template, memory)
+        child = self._run(record, opened, parts, wanted, memory, run.depth + 1, begun.progress if begun else None)
         if outer is not None:
             child.runtime.update(run.runtime)
         run.children.append(child)
         if run.canceled:
             child.cancel()
         await child.go()
-        return child
+        return Ended(child.state, child.made, child.error())
 
     # --- stopping and looking after
 
     async def cancel(self, id: ResourceId) -> None:
-        """Raises `Conflict` when it has ended."""
-        one = await self.find(id)
-        if one.state not in ACTIVE:
-            raise Conflict(
-                f"The deployment '{id.name}' cannot be cancelled: it is in the state '{one.state}'.",
-                code="DeploymentCannotBeCancelled",
-            )
+        """Raises `Conflict` when it has ended. Stored too: who goes on with it must know."""
+        await self.find(id)
+        async with self.store.transaction() as tx:
+            row = await RECORDS.get(tx, id.key)
+            if row is None or row.value.state not in ACTIVE:
+                state = row.value.state if row else FAILED
+                raise Conflict(
+                    f"The deployment '{id.name}' cannot be cancelled: it is in the state '{state}'.",
+                    code="DeploymentCannotBeCancelled",
+                )
+            await RECORDS.put(tx, id.key, msgspec.structs.replace(row.value, cancel=True))
         run = self._runs.get(id.key)
         if run is not None:
             run.cancel()
-            return
-        async with self.store.transaction() as tx:
-            row = await RECORDS.get(tx, id.key)
-            if row is not None:
-                await RECORDS.put(tx, id.key, msgspec.structs.replace(row.value, cancel=True))
 
     async def delete(self, id: ResourceId) -> bool:
         """Forgets it; what it deployed stays. Raises `Conflict` while it runs."""
@@ -409,6 +368,7 @@ class Deployments(Journal):
             for old in await OPERATIONS.list(tx, prefix=f"{id.key}/operations/"):
                 await OPERATIONS.delete(tx, old.key)
             await TEMPLATES.delete(tx, id.key)
+            await MEMORIES.delete(tx, id.key)
             return await RECORDS.delete(tx, id.key)
 
     async def keep_result(self, id: ResourceId, body: Any) -> str:
@@ -430,27 +390,106 @@ class Deployments(Journal):
         return self._alone or one.beat + SILENT < self.clock.now()
 
     async def look_after(self) -> None:
-        """Says that what runs here is alive, fails what a dead process left, forgets old results."""
+        """Says that what runs here is alive, goes on with what a dead process left, forgets old results."""
         now = self.clock.now()
         for row in await RECORDS.find(self.store, "active", "yes"):
-            run = self._runs.get(row.key)
+            left = None
             async with self.store.transaction() as tx:
                 fresh = await RECORDS.get(tx, row.key)
                 if fresh is None or fresh.value.state not in ACTIVE:
                     continue
-                if run is not None:
+                run = self._runs.get(row.key)
+                if run is None:
+                    left = await self._take(tx, row.key, fresh.value, now)
+                elif fresh.value.owner == self._owner:
                     await RECORDS.put(tx, row.key, msgspec.structs.replace(fresh.value, beat=now))
                     if fresh.value.cancel:
                         run.cancel()
-                elif self._dead(fresh.value):
-                    await RECORDS.put(tx, row.key, _abandoned(fresh.value, now))
+            if left is not None:
+                await self._go_on(left)
+        old = [row.key for row in await RESULTS.list(self.store) if row.value.made + _KEPT_RESULTS < now]
+        if old:
+            async with self.store.transaction() as tx:
+                for key in old:
+                    await RESULTS.delete(tx, key)
+
+    # --- going on with what another process began
+
+    async def _take(self, tx: Transaction, key: str, one: Deployment, now: float) -> Left | None:
+        """A deployment that nobody runs, made this process's own."""
+        if not self._dead(one):
+            return None
+        above = await RECORDS.get(tx, one.parent) if one.parent else None
+        if above is not None and above.value.state in ACTIVE:
+            return None  # goes on as part of that one
+        memory = await MEMORIES.get(tx, key)
+        if memory is None or one.parent:
+            await MEMORIES.delete(tx, key)
+            await RECORDS.put(tx, key, _abandoned(one, now))
+            return None
+        taken = msgspec.structs.replace(one, owner=self._owner, beat=now)
+        await RECORDS.put(tx, key, taken)
+        return Left(taken, memory.value.sealed)
+
+    async def _go_on(self, left: Left) -> None:
+        """Never raises a `Problem`: what cannot go on has failed."""
+        one, id = left.record, ResourceId.parse(left.record.id)
+        try:
+            memory = recall(left.sealed, self._seal, id.key)
+            # the principal of then with the rights of now; one that is gone has none
+            await self.guard.authorize(
+                memory.caller, WRITE, id, request_id=one.correlation_id, service="resource_manager"
+            )
+            wanted = Wanted(
+                template=await self.template(one),
+                parameters=memory.parameters,
+                mode=one.mode,
+                location=one.location,
+                tags=one.tags,
+                template_link=one.template_link,
+                parameters_link=one.parameters_link,
+                linked=memory.linked,
+            )
+            opened, parts = await self._opened(id, wanted, memory.caller, self._clouds[memory.cloud])
+            run = self._run(one, opened, parts, wanted, memory, progress=await self._progress(one))
+        except Problem as problem:
+            async with self.store.transaction() as tx:
+                row = await RECORDS.get(tx, id.key)
+                if row is not None and (row.value.operation, row.value.owner) == (one.operation, self._owner):
+                    await MEMORIES.delete(tx, id.key)
+                    await RECORDS.put(tx, id.key, _abandoned(row.value, self.clock.now(), problem))
+            return
+        if one.cancel:
+            run.cancel()
+        _log.info("deployment %s goes on", one.id)
+        self._start(run)
+
+    async def _progress(self, one: Deployment) -> Progress:
+        operations = await self.operations(one)
+        nested = {}
+        for operation in operations:
+            if operation.target and operation.target["resourceType"].lower() == DEPLOYMENTS:
+                key = ResourceId.parse(operation.target["id"]).key
+                if (row := await RECORDS.get(self.store, key)) is not None:
+                    nested[key] = row.value
+        return progress_of(operations, nested)
+
+    async def _begun(self, run: Run, id: ResourceId) -> Begun | None:
+        """What an earlier process made of a nested deployment, when this run goes on with the one that holds it."""
+        if run.progress is None:
+            return None
         async with self.store.transaction() as tx:
-            for old in await RESULTS.list(tx):
-                if old.value.made + _KEPT_RESULTS < now:
-                    await RESULTS.delete(tx, old.key)
+            row, memory = await RECORDS.get(tx, id.key), await MEMORIES.get(tx, id.key)
+            if row is None or memory is None or row.value.correlation_id != run.record.correlation_id:
+                return None
+            record = row.value
+            if record.state in ACTIVE:
+                record = msgspec.structs.replace(record, owner=self._owner, beat=self.clock.now())
+                await RECORDS.put(tx, id.key, record)
+        return Begun(record, recall(memory.value.sealed, self._seal, id.key), await self._progress(record))
 
     async def run(self) -> None:
-        """The background task; cancelling it stops every deployment, which the next process then marks as failed."""
+        """The background task; cancelling it stops every deployment, and the next process goes on with them."""
         try:
             while True:
                 try:
@@ -459,27 +498,50 @@ class Deployments(Journal):
                     _log.warning("deployments could not be looked after: %s", problem.message)
                 await asyncio.sleep(BEAT)
         finally:
-            tasks = [run.task for run in self._runs.values() if run.task is not None]
-            for task in tasks:
-                task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        runs = dict(self._runs)
+        tasks = [run.task for run in runs.values() if run.task is not None]
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(Problem):  # so that another node need not wait for the silence
+            for key, run in runs.items():
+                async with self.store.transaction() as tx:
+                    record = await self._own(tx, run)
+                    if record is not None and record.state in ACTIVE:
+                        await RECORDS.put(tx, key, msgspec.structs.replace(record, beat=0.0))
 
 
-def _abandoned(one: Deployment, now: float) -> Deployment:
-    error = {
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A deployment without a process."""
+
+    record: Deployment
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A nested deployment without a process."""
+
+    record: Deployment
+    memory: Memory
+    progress: Progress
+
+
+def _abandoned(one: Deployment, now: float, problem: Problem | None = None) -> Deployment:
+    error: dict[str, Any] = {
         "code": "DeploymentFailed",
         "target": one.id,
         "message": "The server stopped while the deployment was running. What it had deployed by then is there; deploy "
         "the template again to have the rest.",
     }
+    if problem is not None:
+        error |= {"message": AT_LEAST_ONE, "details": [error_body(problem)]}
     return msgspec.structs.replace(one, state=FAILED, changed=now, error=error)
-
-
-def _no_providers(namespace: str, kind: str | None) -> Any:
-    """`providers()` is long deprecated: it gives what templates ask it for, an api-version."""
-    row = {"resourceType": kind or "", "locations": [], "apiVersions": ["2021-04-01"]}
-    return row if kind else {"namespace": namespace, "resourceTypes": []}
 
 
 def _short(part: Part) -> dict[str, str]:
@@ -512,6 +574,3 @@ def _providers(parts: list[Part]) -> list[dict[str, Any]]:
         }
         for namespace, kinds in found.items()
     ]
-
-
-__all__ = ["Deployments", "Names"]

@@ -121,8 +121,8 @@ class _Routes:
         id, caller = _id(call), _caller(call)
         wanted = read_wanted(call.request.body)
         opened, parts = await self._deployments.open(id, wanted, caller, call.cloud)
-        await self._deployments.preflight(parts, caller)
-        record = self._deployments._record(id, wanted, opened, parts, caller, call.api_version)
+        await self._deployments.preflight(parts, caller, call.cloud)
+        record = self._deployments.record(id, wanted, opened, parts, caller, call.api_version)
         shown = present_deployment(record, [str(part.id) for part in parts])
         shown["properties"]["provisioningState"] = "Succeeded"
         return Reply.json(shown)

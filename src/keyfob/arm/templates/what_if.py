@@ -33,7 +33,7 @@ async def what_if(
     """The body of a what-if's result: `Succeeded` with changes, or `Failed` with the error."""
     try:
         opened, parts = await deployments.open(id, wanted, caller, cloud)
-        await deployments.preflight(parts, caller)
+        await deployments.preflight(parts, caller, cloud)
         looking = _Looking(deployments, deployments.asker(caller, cloud, request_id), caller, cloud)
         await looking.parts(parts, opened, wanted)
         if kind_of(id.parent) == GROUP:
