@@ -1,44 +1,106 @@
-"""Being a host: inside a sandbox, on sockets it brought; outside one, on a loopback port of the host's own."""
+"""Being a host: inside a sandbox, on sockets it brought; outside one, on loopback ports of the host's own."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha1
 from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyfob.access.guard import Guard
 from keyfob.arm.resources import get_resource, get_subscription
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
-from keyfob.errors import NotFound
-from keyfob.hosts.endpoints import OPEN, Endpoint
+from keyfob.declare import Caller
+from keyfob.errors import InvalidInput, NotFound
+from keyfob.hosts.caller import Secret
+from keyfob.hosts.dialects.dialect import Dialect, Opening, Place, TokenQuery
+from keyfob.hosts.dialects.imds import IMDS
+from keyfob.hosts.dialects.table import DIALECTS
+from keyfob.hosts.endpoints import OPEN, Endpoint, Speaking, Wish, identity_disabled, outside_variables, running_host
+from keyfob.hosts.kinds import MACHINE_LEARNING, SITE, Kind, identity_of, kind_of, names_of_hosts
 from keyfob.hosts.sandbox.control import Sockets
-from keyfob.hosts.sandbox.protocol import SERVICE_ADDRESS, OpenRequest
-from keyfob.hosts.virtual_machines import TYPE, InstanceMetadata, environment
+from keyfob.hosts.sandbox.protocol import ENDPOINTS, SERVICE_ADDRESS, OpenRequest
+from keyfob.hosts.token_endpoint import HostToken, TokenEndpoint
+from keyfob.hosts.virtual_machines import InstanceMetadata
+from keyfob.identities.attached import Attachments
 from keyfob.resource_id import ResourceId
 from keyfob.servers.dns import DnsServer
 from keyfob.servers.http import HttpServer, Listening
+from keyfob.servers.tls import Authority, leaves, server_context
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply, Request
 
 OpenDoor = Callable[[socket.socket], Awaitable[Listening]]
 """Serves the front door on a socket that a sandbox brought."""
 
+ADDRESSES = {end.name: f"{end.address}:{end.port}".removesuffix(":80") for end in ENDPOINTS}
+"""Socket of a sandbox → where a program finds it."""
+
+WELL_KNOWN = frozenset({"imds", "extension"})
+"""Sockets whose address is the one that clients know by heart."""
+
 
 @dataclass
 class Inhabited:
-    """A sandbox that is being served."""
+    """A sandbox that is being served. `environment` is what this kind of host sets for its programs."""
 
     listening: list[Listening]
     dns: DnsServer
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     async def close(self) -> None:
         for one in self.listening:
             one.close()
         self.dns.close()
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The certificate that clients of Service Fabric know by its SHA-1: made once and kept, so that it does not change
+    when the server starts again."""
+
+    authority: Authority = field(repr=False)
+    folder: Path
+    now: Callable[[], float]
+
+    @cached_property
+    def served(self) -> tuple[ssl.SSLContext, str]:
+        """What answers with it, and its SHA-1 in hex."""
+        from datetime import UTC, datetime
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        made, _ = leaves(
+            self.authority, self.folder, ("localhost", "127.0.0.1"), datetime.fromtimestamp(self.now(), UTC)
+        )
+        der = made[0].certificate.public_bytes(Encoding.DER)
+        return server_context(made), sha1(der, usedforsecurity=False).hexdigest().upper()
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """A host that somebody may be, and how."""
+
+    id: ResourceId
+    kind: Kind
+    wish: Wish
+    dialects: tuple[Dialect, ...]
+    opening: Opening
+    caller: Caller | None
+    client_id: str = ""
+
+    def on(self, name: str) -> list[Dialect]:
+        return [dialect for dialect in self.dialects if dialect.socket == name]
+
+    def tells(self, dialect: Dialect) -> bool:
+        """Whether variables lead to the dialect: always, when somebody asked for it by name."""
+        return bool(self.wish.dialect) or dialect.name not in self.kind.silent
 
 
 class Hosts:
@@ -50,6 +112,8 @@ class Hosts:
         store: Store,
         guard: Guard,
         metadata: InstanceMetadata,
+        tokens: TokenEndpoint,
+        attachments: Attachments,
         server: HttpServer,
         clouds: Mapping[str, Cloud],
         clock: Clock,
@@ -57,10 +121,13 @@ class Hosts:
         open_door: OpenDoor,
         knows: Callable[[str], bool],
         bundle: Path,
+        pinned: Pinned,
     ) -> None:
         self._store = store
         self._guard = guard
         self._metadata = metadata
+        self._tokens = tokens
+        self._attachments = attachments
         self._server = server
         self._clouds = clouds
         self._clock = clock
@@ -68,45 +135,79 @@ class Hosts:
         self._open_door = open_door
         self._knows = knows
         self._bundle = bundle
-        self._endpoints: dict[str, Endpoint] = {}
+        self._pinned = pinned
+        self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._opening = asyncio.Lock()
         self.proxy = ""
         """URL of the proxy that leads to the front door; known once it listens."""
 
-    async def open_endpoint(self, host_id: ResourceId) -> Endpoint:
-        """The loopback endpoint of a host, opened the first time. Raises `NotFound`."""
-        host_id = await self._host(host_id)
-        async with self._opening:  # two that ask at once get the same one
-            if host_id.key not in self._endpoints:
-                self._endpoints[host_id.key] = await self._open(host_id)
-        return self._endpoints[host_id.key]
+    # --- from outside
 
-    async def _open(self, host_id: ResourceId) -> Endpoint:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.bind(("127.0.0.1", 0))
-        listening = await self._listen(sock, host_id)
-        url = f"http://127.0.0.1:{listening.address[1]}"
-        return Endpoint(url, environment(endpoint=url, ca_bundle=str(self._bundle), proxy=self.proxy or None))
+    async def open_endpoint(self, host_id: ResourceId, wish: Wish, caller: Caller) -> Endpoint:
+        """The loopback endpoint of a host, opened the first time. Raises `NotFound`, `InvalidInput`."""
+        host = await self._host(host_id, wish, caller)
+        whose = caller.principal_id if any(dialect.of_user for dialect in host.dialects) else ""
+        key = (host.id.key, *wish, *(dialect.name for dialect in host.dialects), whose)
+        async with self._opening:  # two that ask at once get the same one
+            if key not in self._endpoints:
+                self._endpoints[key] = await self._open(host)
+        return self._endpoints[key]
+
+    async def _open(self, host: _Host) -> Endpoint:
+        variables = dict(outside_variables(ca_bundle=str(self._bundle), proxy=self.proxy))
+        told = [dialect for dialect in host.dialects if host.tells(dialect)]
+        urls: dict[str, str] = {}
+        for dialect in told:
+            if dialect.socket not in urls:
+                sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                sock.bind(("127.0.0.1", 0))
+                listening = await self._listen(sock, host, dialect.socket)
+                urls[dialect.socket] = f"{_scheme(dialect)}://127.0.0.1:{listening.address[1]}"
+            variables |= dialect.variables(self._place(host, dialect, urls[dialect.socket]))
+        main = told[0] if told else IMDS
+        return Endpoint(urls.get(main.socket, ""), variables, main.name)
+
+    # --- in a sandbox
 
     async def open_sandbox(self, asked: OpenRequest, sockets: Sockets) -> Inhabited:
         """Serves a sandbox's sockets as the host, when the token may be it. Raises a Problem to refuse."""
         host_id = ResourceId.parse(asked.resource_id)
-        await self._admit(asked, host_id)
-        host_id = await self._host(host_id)
+        caller = await self._admit(asked, host_id)
+        return await self.inhabit(host_id, sockets, Wish(asked.dialect, asked.service_account, asked.client_id), caller)
+
+    async def inhabit(
+        self,
+        host_id: ResourceId,
+        sockets: Sequence[socket.socket],
+        wish: Wish | None = None,
+        caller: Caller | None = None,
+    ) -> Inhabited:
+        """Serves the sockets of `ENDPOINTS` as the host, for a sandbox that is known to be its own: nothing is asked.
+
+        Those that the host's kind does not use are closed, so that a program may have the port. Raises `NotFound`,
+        `InvalidInput`.
+        """
+        given = Sockets(*sockets)
+        host = await self._host(host_id, wish or Wish(), caller)
         dns = DnsServer(lambda name: SERVICE_ADDRESS if self._knows(name) else None)
-        await dns.listen(udp=sockets.dns_udp, tcp=sockets.dns_tcp)
-        door = await self._open_door(sockets.https)
-        return Inhabited([await self._listen(sockets.imds, host_id), door], dns)
+        await dns.listen(udp=given.dns_udp, tcp=given.dns_tcp)
+        inhabited = Inhabited([await self._open_door(given.https)], dns)
+        variables: dict[str, str] = {}
+        for name in Sockets._fields:
+            if name in {"https", "dns_udp", "dns_tcp"}:
+                continue
+            if not host.on(name):
+                getattr(given, name).close()
+                continue
+            inhabited.listening.append(await self._listen(getattr(given, name), host, name))
+        for dialect in host.dialects:
+            if host.tells(dialect):
+                url = f"{_scheme(dialect)}://{ADDRESSES[dialect.socket]}"
+                variables |= dialect.variables(self._place(host, dialect, url, inside=True))
+        inhabited.environment = variables
+        return inhabited
 
-    async def _listen(self, sock: socket.socket, host_id: ResourceId) -> Listening:
-        async def answer(request: Request) -> Reply:
-            return await self._metadata(request, host_id)
-
-        return await self._server.listen(
-            sock=sock, handler=answer, hot=self._metadata.hot(host_id), listener=str(host_id)
-        )
-
-    async def _admit(self, asked: OpenRequest, host_id: ResourceId) -> None:
+    async def _admit(self, asked: OpenRequest, host_id: ResourceId) -> Caller:
         subscription = await get_subscription(self._store, host_id.subscription_id or "")
         if subscription is None:
             raise NotFound(f"There is no host {host_id}.")
@@ -117,10 +218,84 @@ class Hosts:
             now=self._clock.now(),
         )
         await self._guard.authorize(caller, OPEN, host_id, request_id=self._ids.guid(), service="hosts")
+        return caller
 
-    async def _host(self, host_id: ResourceId) -> ResourceId:
-        """The host's id in its stored spelling. Raises `NotFound` for what is no host."""
+    # --- both
+
+    async def _host(self, host_id: ResourceId, wish: Wish, caller: Caller | None) -> _Host:
+        """Raises `NotFound` for what is no host, `InvalidInput` for a dialect that is none."""
         resource = await get_resource(self._store, host_id)
-        if resource is None or resource.type.lower() != TYPE.lower():
-            raise NotFound(f"There is no host {host_id}; a virtual machine of that id would be one.")
-        return ResourceId.parse(resource.id)
+        kind = kind_of(resource.type) if resource is not None else None
+        if resource is None or kind is None:
+            raise NotFound(f"There is no host {host_id}: a host is a {names_of_hosts()}.")
+        stored = ResourceId.parse(resource.id)
+        disabled = kind is SITE and await identity_disabled(self._store, stored)
+        return _Host(
+            id=stored,
+            kind=kind,
+            wish=wish,
+            dialects=() if disabled else _dialects(kind, wish),
+            opening=Opening(
+                secret=Secret.new(self._ids),
+                windows=kind is SITE and resource.properties.get("reserved") is not True,
+            ),
+            caller=caller,
+            client_id=wish.client_id or (await self._default_identity(stored) if kind is MACHINE_LEARNING else ""),
+        )
+
+    async def _default_identity(self, host_id: ResourceId) -> str:
+        """What an Azure ML compute's variable names: its user-assigned identity, when it has none of its own."""
+        found = await self._attachments.of(identity_of(host_id))
+        return found.user[0].client_id if found.user and found.system is None else ""
+
+    async def _listen(self, sock: socket.socket, host: _Host, name: str) -> Listening:
+        """Answers on a socket as the host, in the dialects that belong there."""
+        dialects = host.on(name)
+        tls = self._pinned.served[0] if dialects[0].tls else None
+        if IMDS in dialects:  # with more at other paths, and the fast way
+
+            async def answer(request: Request) -> Reply:
+                return await self._metadata(request, host.id)
+
+            return await self._server.listen(
+                sock=sock, handler=answer, hot=self._metadata.hot(host.id), listener=str(host.id)
+            )
+
+        async def issue(dialect: Dialect, query: TokenQuery) -> HostToken:
+            return await self._issue(host, dialect, query)
+
+        speaking = Speaking(dialects, host.opening, issue=issue, clock=self._clock, ids=self._ids)
+        return await self._server.listen(sock=sock, handler=speaking, tls=tls, listener=str(host.id))
+
+    async def _issue(self, host: _Host, dialect: Dialect, query: TokenQuery) -> HostToken:
+        return await self._tokens.issue(
+            host.id,
+            query.selector,
+            query.resource,
+            bypass_cache=query.bypass_cache,
+            refused=query.refused,
+            lone_user_identity=dialect.lone_user_identity,
+            admit=lambda: running_host(self._store, host.id),
+        )
+
+    def _place(self, host: _Host, dialect: Dialect, url: str, *, inside: bool = False) -> Place:
+        return Place(
+            url=url,
+            secret=host.opening.secret.reveal(),
+            real=inside and dialect.socket in WELL_KNOWN,
+            client_id=host.client_id,
+            thumbprint=self._pinned.served[1] if dialect.tls else "",
+        )
+
+
+def _dialects(kind: Kind, wish: Wish) -> tuple[Dialect, ...]:
+    if not wish.dialect:
+        return tuple(DIALECTS[name] for name in kind.dialects if name in DIALECTS)
+    found = DIALECTS.get(wish.dialect.lower())
+    if found is None:
+        raise InvalidInput(f"There is no dialect '{wish.dialect[:40]}'; there are: {', '.join(DIALECTS)}.")
+    return (found,)
+
+
+def _scheme(dialect: Dialect) -> str:
+    return "https" if dialect.tls else "http"

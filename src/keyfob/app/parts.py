@@ -15,7 +15,7 @@ from keyfob.access.provider import authorization_provider
 from keyfob.app import folder
 from keyfob.app.first_start import first_start, load_keys
 from keyfob.app.front_door import FrontDoor, Hot, first_of
-from keyfob.app.hosts import Hosts
+from keyfob.app.hosts import Hosts, Pinned
 from keyfob.app.local_api import LocalApi
 from keyfob.app.signing import attested_signer
 from keyfob.arm.extras import Extras
@@ -31,6 +31,7 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.availability import load_availability
 from keyfob.clouds.hostnames import patterns
 from keyfob.clouds.table import load_clouds
+from keyfob.declare import Caller
 from keyfob.directory.cache import Directory
 from keyfob.directory.endpoint import TokenEndpoint as TokenService
 from keyfob.directory.fetcher import HttpKeyFetcher
@@ -46,7 +47,7 @@ from keyfob.hosts.api_management import api_management
 from keyfob.hosts.app_service import app_service
 from keyfob.hosts.container_instances import container_instances
 from keyfob.hosts.data_factory import data_factory
-from keyfob.hosts.endpoints import Endpoint, endpoints_provider
+from keyfob.hosts.endpoints import Endpoint, Wish, endpoints_provider
 from keyfob.hosts.logic_apps import logic_apps
 from keyfob.hosts.sandbox.control import SandboxControl
 from keyfob.hosts.scale_sets import scale_sets
@@ -166,9 +167,10 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         )
         resources = Resources()
         attachments = Attachments(store=store, resources=resources)
+        host_tokens = TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock, closed=closed)
         metadata = InstanceMetadata(
             store=store,
-            tokens=TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock, closed=closed),
+            tokens=host_tokens,
             signer=attested_signer(trust.authority, clock),
             clouds=clouds,
             clock=clock,
@@ -176,8 +178,8 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         vault = key_vault(store=store, guard=guard, clouds=clouds, clock=clock, ids=ids, master_key=master_key)
         late: list[Hosts] = []
 
-        async def open_endpoint(host_id: ResourceId) -> Endpoint:
-            return await late[0].open_endpoint(host_id)
+        async def open_endpoint(host_id: ResourceId, wish: Wish, caller: Caller) -> Endpoint:
+            return await late[0].open_endpoint(host_id, wish, caller)
 
         azure = (
             virtual_machines(store=store, ids=ids),
@@ -223,7 +225,6 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             answer=ask,
-            seal=seal,
             alone=not settings.database,
         )
         resource_manager = ResourceManager(
@@ -272,6 +273,8 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             store=store,
             guard=guard,
             metadata=metadata,
+            tokens=host_tokens,
+            attachments=attachments,
             server=server,
             clouds=clouds,
             clock=clock,
@@ -279,6 +282,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             open_door=door.open,
             knows=front_door.knows,
             bundle=trust.bundle,
+            pinned=Pinned(trust.authority, settings.certificates / "service-fabric", clock.now),
         )
         late.append(hosts)
         managers.append(resource_manager)

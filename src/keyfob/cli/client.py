@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from keyfob.cli.failure import Failure
+from keyfob.hosts.kinds import kind_of
+from keyfob.resource_id import ResourceId
 
 __all__ = ["LOCAL_API", "RESOURCES_API", "Answer", "Client", "Failure", "operator_file", "sentence"]
 
@@ -115,28 +117,42 @@ class Client:
     # --- what commands need
 
     def find_host(self, name: str) -> str:
-        """A resource id, or the name of a host in the operator's subscription → its resource id."""
+        """A resource id, or the name of a host in the operator's subscription → its resource id.
+
+        A part of something is named with it: `site/slot`, `cluster/application`, `set/0` (or Azure's own `set_0`).
+        """
         if name.startswith("/"):
             return name
         subscription = self.operator["subscription_id"]
         found = self.arm_json("GET", f"/subscriptions/{subscription}/resources", api_version=RESOURCES_API)["value"]
-        hosts = [r["id"] for r in found if r["name"].lower() == name.lower() and r["type"].lower() in HOST_TYPES]
+        hosts = [row["id"] for row in found if kind_of(row["type"]) and name.lower() in _names(row["id"])]
         if len(hosts) == 1:
             return str(hosts[0])
         if hosts:
             raise Failure(f"Several hosts are called '{name}'; give one of these ids: {', '.join(hosts)}.")
-        known = sorted({r["name"] for r in found if r["type"].lower() in HOST_TYPES})
+        known = sorted({_name(row["id"]) for row in found if kind_of(row["type"])})
         there = (
             f" There are: {', '.join(known)}." if known else " There is none yet; make one with `keyfob rest PUT …`."
         )
         raise Failure(f"No host is called '{name}'.{there}")
 
-    def open_endpoint(self, host_id: str) -> Any:
-        """Opens (or finds) the host's own loopback token endpoint."""
-        return self.arm_json("POST", f"{host_id}/providers/Keyfob.Hosts/openEndpoint", api_version=LOCAL_API)
+    def open_endpoint(self, host_id: str, wish: Mapping[str, str] | None = None) -> Any:
+        """Opens (or finds) the host's own loopback token endpoint. `wish` is how to be the host, in camel case."""
+        return self.arm_json(
+            "POST", f"{host_id}/providers/Keyfob.Hosts/openEndpoint", dict(wish or {}), api_version=LOCAL_API
+        )
 
 
-HOST_TYPES = frozenset({"microsoft.compute/virtualmachines"})
+def _name(id: str) -> str:
+    """`web`, `web/staging`: the names in a resource id."""
+    return "/".join(ResourceId.parse(id).names)
+
+
+def _names(id: str) -> set[str]:
+    """What a host may be called, in lower case; of a scale set's instance its number is not a name."""
+    whole = _name(id).lower()
+    last = whole.rpartition("/")[2]
+    return {whole, whole.replace("/", "_") if last.isdigit() else last}
 
 
 class _Door(http.client.HTTPSConnection):

@@ -5,35 +5,54 @@ from __future__ import annotations
 import base64
 import json
 import shlex
+import ssl
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlencode
+from typing import Any
 
 import click
 
 from keyfob.cli.client import Client, Failure
 from keyfob.cli.output import data_option, output_option, say, show_json, tenant_option
+from keyfob.hosts.kinds import DIALECTS
+from keyfob.hosts.sandbox.environment import leads_elsewhere
+
+host_option = click.option(
+    "--as", "host", required=True, metavar="RESOURCE", help="The host: its name (site/slot, set/0), or its resource id."
+)
+dialect_option = click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS, case_sensitive=False),
+    metavar="NAME",
+    help=f"Speak another token endpoint's dialect than the host's own: {', '.join(DIALECTS)}.",
+)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--as", "host", required=True, metavar="RESOURCE", help="The host: its name, or its resource id.")
+@host_option
+@dialect_option
 @click.option("--verbose", "-v", is_flag=True, help="Say what is set up for the program, on stderr.")
 @tenant_option
 @data_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(host: str, verbose: bool, tenant: str | None, data: Path, command: tuple[str, ...]) -> None:
+def run(
+    host: str, dialect: str | None, verbose: bool, tenant: str | None, data: Path, command: tuple[str, ...]
+) -> None:
     """Run a program on a host, unmodified.
 
-    The program sees 169.254.169.254 and every Azure name on its real port, all answered here; it reaches nothing
-    else. Linux; needs root or user namespaces.
+    The program sees the host's token endpoint and every Azure name on its real port, all answered here; it reaches
+    nothing else. Linux; needs root or user namespaces.
 
     \b
     Examples:
       keyfob run --as web -- python examples/read_secret.py https://shop.vault.azure.net greeting
       keyfob run --as web -- curl -H Metadata:true \\
           'http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'
+      keyfob run --as shop/staging -- env
+      keyfob run --as web --dialect service-fabric -- ./my-sdk-tests
     """
     from keyfob.hosts.sandbox.refusal import SandboxUnavailable
     from keyfob.hosts.sandbox.run import run_in_sandbox
@@ -48,6 +67,7 @@ def run(host: str, verbose: bool, tenant: str | None, data: Path, command: tuple
             ca_pem=(data / "ca" / "ca.crt").read_bytes(),
             cover=[data],
             verbose=verbose,
+            dialect=dialect or "",
         )
     except SandboxUnavailable as refused:
         if refused.code == "SandboxRefused":
@@ -59,37 +79,51 @@ def run(host: str, verbose: bool, tenant: str | None, data: Path, command: tuple
 
 
 @click.command()
-@click.option("--as", "host", required=True, metavar="RESOURCE", help="The host: its name, or its resource id.")
+@host_option
+@dialect_option
 @output_option
 @tenant_option
 @data_option
-def env(host: str, output: str, tenant: str | None, data: Path) -> None:
+def env(host: str, dialect: str | None, output: str, tenant: str | None, data: Path) -> None:
     """Print the variables with which a program on this machine becomes the host, without a sandbox.
 
-    Whoever can reach the printed loopback port is the host; `keyfob run` keeps hosts apart, this does not.
+    Whoever can reach the printed loopback port is the host (and shows the printed secret, where the kind of host has
+    one); `keyfob run` keeps hosts apart, this does not. Variables of another host are unset.
 
     \b
     Examples:
       eval "$(keyfob env --as web)" && python examples/read_secret.py https://shop.vault.azure.net greeting
       keyfob env --as web --output json
+      keyfob env --as web --dialect app-service-2019
     """
     client = Client(data, tenant)
-    variables = client.open_endpoint(client.find_host(host))["variables"]
+    variables = client.open_endpoint(client.find_host(host), _wish(dialect))["variables"]
     if output == "json":
         show_json(variables)
         return
+    for name in sorted(leads_elsewhere() - set(variables)):
+        click.echo(f"unset {name}")
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @click.command()
-@click.option("--as", "host", required=True, metavar="RESOURCE", help="The host: its name, or its resource id.")
+@host_option
+@dialect_option
 @click.option("--resource", required=True, metavar="URI", help="Audience: https://vault.azure.net, a GUID, …")
 @click.option("--client-id", metavar="GUID", help="Which user-assigned identity.")
 @click.option("--decode", is_flag=True, help="Print what the token says instead of the token.")
 @tenant_option
 @data_option
-def token(host: str, resource: str, client_id: str | None, decode: bool, tenant: str | None, data: Path) -> None:
+def token(
+    host: str,
+    dialect: str | None,
+    resource: str,
+    client_id: str | None,
+    decode: bool,
+    tenant: str | None,
+    data: Path,
+) -> None:
     """Ask a host's token endpoint, as a program on that host does.
 
     \b
@@ -98,21 +132,8 @@ def token(host: str, resource: str, client_id: str | None, decode: bool, tenant:
       curl -H "Authorization: Bearer $(keyfob token --as web --resource https://management.azure.com/)" …
     """
     client = Client(data, tenant)
-    endpoint = client.open_endpoint(client.find_host(host))["endpoint"]
-    query = {"api-version": "2018-02-01", "resource": resource} | ({"client_id": client_id} if client_id else {})
-    request = urllib.request.Request(  # noqa: S310  (the server's own loopback URL)
-        f"{endpoint}/metadata/identity/oauth2/token?{urlencode(query)}", headers={"Metadata": "true"}
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=30) as reply:
-            access_token = json.load(reply)["access_token"]
-    except urllib.error.HTTPError as refused:
-        with refused:
-            body = json.loads(refused.read() or b"{}")
-        raise Failure(
-            f"The host's token endpoint answered {refused.code} {body.get('error')}: {body.get('error_description')}."
-        ) from refused
+    opened = client.open_endpoint(client.find_host(host), _wish(dialect))
+    access_token = _ask(opened, resource, client_id or "", data)
     if not decode:
         click.echo(access_token)
         return
@@ -121,3 +142,42 @@ def token(host: str, resource: str, client_id: str | None, decode: bool, tenant:
     show_json(header)
     say("claims", bold=True)
     show_json(claims)
+
+
+def _wish(dialect: str | None) -> Mapping[str, str]:
+    return {"dialect": dialect} if dialect else {}
+
+
+def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path) -> str:
+    """A token from an opened endpoint, asked for in its dialect."""
+    from keyfob.hosts.dialects.table import DIALECTS as SPOKEN
+
+    if not opened["endpoint"]:
+        raise Failure("The host has no token endpoint: its settings disable it.")
+    dialect, variables = SPOKEN[opened["dialect"]], opened["variables"]
+    secret = variables.get("IDENTITY_HEADER") or variables.get("MSI_SECRET") or ""
+    asked = dialect.ask(opened["endpoint"], secret, resource, client_id)
+    request = urllib.request.Request(asked.url, asked.body, dict(asked.headers))  # noqa: S310  (the server's own URL)
+    trusted = ssl.create_default_context(cafile=str(data / "ca" / "ca.crt"))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
+    try:
+        with opener.open(request, timeout=30) as reply:
+            return str(json.load(reply)["access_token"])
+    except urllib.error.HTTPError as refused:
+        with refused:
+            said = refused.read()
+        raise Failure(f"The host's token endpoint answered {refused.code}: {_sentence(said)}") from refused
+
+
+def _sentence(body: bytes) -> str:
+    """What a refusal says, in whichever dialect."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return "it does not say why."
+    inner = said.get("error", said) if isinstance(said, dict) else {}
+    if isinstance(inner, str):
+        return f"{inner}: {said.get('error_description', '')}"
+    code = inner.get("code", "")
+    message = inner.get("message") or inner.get("Message") or ""
+    return f"{code}: {message}" if code else str(message)

@@ -1,58 +1,43 @@
-"""Which host is asking? The listener a connection was accepted on tells, or a secret; never what the request says.
+"""Which host is asking? The listener a connection was accepted on tells; never what the request says.
 
-A host has listeners of its own (one inside each sandbox, one loopback port for `keyfob env`), named when they are
-opened. Dialects that share one listener give each host a secret instead, of which only the digest is kept.
+Each host has listeners of its own: those inside a sandbox, and a loopback port for `keyfob env`. Where a dialect has a
+secret it is asked for as well, as on Azure, and there it guards against what else runs on the machine. It is made for
+one opening of one host and kept in memory only, so a new start of the server makes a new one.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
+import hmac
 
-from keyfob.errors import Conflict, NotFound, Unauthenticated
-from keyfob.errors import Fault as Why
-from keyfob.resource_id import ResourceId
+from keyfob.clock import Ids
+from keyfob.errors import Fault, Unauthenticated
 
 
-class Callers:
-    """Listener names and secrets → the host resource they stand for."""
+class Secret:
+    """What a host's programs show. Compared in constant time, printed as ***."""
 
-    def __init__(self) -> None:
-        self._listeners: dict[str, ResourceId] = {}
-        self._secrets: dict[bytes, ResourceId] = {}
+    __slots__ = ("_text",)
 
-    def listens(self, listener: str, host_id: ResourceId) -> None:
-        """From now on what arrives on `listener` is `host_id`. A listener never changes hands while it is open."""
-        if not listener:
-            raise ValueError("the front door is no host's listener")
-        held = self._listeners.get(listener)
-        if held is not None and held != host_id:
-            raise Conflict(f"The listener '{listener}' belongs to '{held}'.")
-        self._listeners[listener] = host_id
+    def __init__(self, text: str) -> None:
+        if not text:
+            raise ValueError("an empty secret guards nothing")
+        self._text = text
 
-    def closed(self, listener: str) -> None:
-        self._listeners.pop(listener, None)
+    @classmethod
+    def new(cls, ids: Ids) -> Secret:
+        """Letters and digits: App Service's are 32 upper-case ones, and no client minds others."""
+        return cls(ids.token(24))
 
-    def by_listener(self, listener: str) -> ResourceId:
-        """Raises `NotFound` for a listener that is nobody's: the front door is never a host."""
-        host_id = self._listeners.get(listener)
-        if host_id is None:
-            raise NotFound("No host listens here.", code="UnknownSource")
-        return host_id
+    def reveal(self) -> str:
+        """The text, for the variables of the host's own programs."""
+        return self._text
 
-    def knows(self, secret: str, host_id: ResourceId) -> None:
-        """Whoever shows `secret` is `host_id`."""
-        self._secrets[sha256(secret.encode()).digest()] = host_id
+    def check(self, shown: str | None) -> None:
+        """Raises `Unauthenticated`: `MISSING` when nothing was shown, `SIGNATURE` when it is not this secret."""
+        if not shown:
+            raise Unauthenticated(Fault.MISSING, "The request carries no host secret.")
+        if not hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self._text.encode()):
+            raise Unauthenticated(Fault.SIGNATURE, "The host secret is not known.")
 
-    def forgets(self, host_id: ResourceId) -> None:
-        """The host is gone, or its secrets are replaced."""
-        for digest in [digest for digest, held in self._secrets.items() if held == host_id]:
-            del self._secrets[digest]
-
-    def by_secret(self, secret: str | None) -> ResourceId:
-        """Raises `Unauthenticated`. Looking a digest up tells nothing about the secrets near it."""
-        if not secret:
-            raise Unauthenticated(Why.MISSING, "The request carries no host secret.")
-        host_id = self._secrets.get(sha256(secret.encode("utf-8", "surrogateescape")).digest())
-        if host_id is None:
-            raise Unauthenticated(Why.SIGNATURE, "The host secret is not known.")
-        return host_id
+    def __repr__(self) -> str:
+        return "Secret(***)"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from keyfob.clock import Clock
 from keyfob.directory.model import ServicePrincipal, Tenant
@@ -23,6 +24,7 @@ from keyfob.directory.resources import Resource, find_resource
 from keyfob.directory.tenants import get_tenant
 from keyfob.directory.tokens import Tokens
 from keyfob.errors import InvalidInput
+from keyfob.hosts.kinds import identity_of
 from keyfob.identities.attached import Attachments
 from keyfob.identities.choose import IdentityNotFound, choose
 from keyfob.identities.model import Attached, Selector
@@ -90,18 +92,22 @@ class TokenEndpoint:
         resource: str,
         *,
         bypass_cache: bool = False,
+        refused: str = "",
+        lone_user_identity: bool = True,
         admit: Callable[[], Awaitable[object]] | None = None,
     ) -> HostToken:
         """Raises `NotFound` (host gone), `IdentityNotFound` (also for a disabled one), `MultipleIdentities`,
         `ConflictingSelectors`, or `InvalidInput` with the OAuth error code `invalid_resource`.
 
         `admit` is a condition of the host's own, that it raises for; it is part of what a remembered token stands for.
+        `refused` is the SHA-256 of a token that is not to be given again. Without `lone_user_identity`, naming none
+        means the system-assigned identity and no other. The identities are those of `kinds.identity_of`.
         """
         version = self.version  # before anything is looked at: what changes meanwhile makes the token old
-        host = await self._attachments.of(host_id)
+        host = await self._attachments.of(identity_of(host_id))
         if admit is not None:
             await admit()
-        identity = choose(host, selector)
+        identity = choose(host, selector, lone_user_identity=lone_user_identity)
         tenant = await get_tenant(self._store, identity.tenant_id)
         if tenant is None:
             raise IdentityNotFound
@@ -110,6 +116,8 @@ class TokenEndpoint:
         place = (host_id.key, identity.principal_id, resource)
         kept = self._remembered.get(place)
         fresh = kept is not None and not bypass_cache and self._clock.now() < kept[1].renew_after
+        if refused and kept is not None and sha256(kept[1].token.encode()).hexdigest() == refused:
+            fresh = False
         if kept is not None and fresh and kept[1].roles == roles:
             self._remembered[place] = (version, kept[1])
             return kept[1]
@@ -124,7 +132,7 @@ class TokenEndpoint:
 
     def recall(self, host_id: ResourceId, selector: Selector, resource: str, now: float) -> HostToken | None:
         """The token `issue` would give, when memory alone can tell; never one that a change has touched."""
-        host = self._attachments.cached(host_id.key)
+        host = self._attachments.cached(identity_of(host_id).key)
         if host is None:
             return None
         try:

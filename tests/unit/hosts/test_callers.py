@@ -1,48 +1,38 @@
-"""Listeners and secrets tell which host asks."""
+"""A host's secret: what is shown is that one or nothing."""
 
 from __future__ import annotations
 
 import pytest
 
-from keyfob.errors import Conflict, NotFound, Unauthenticated
-from keyfob.hosts.caller import Callers
-from keyfob.resource_id import ResourceId
-
-ONE = ResourceId.parse("/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/one")
-TWO = ResourceId.parse("/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/two")
+from keyfob.clock import SystemIds
+from keyfob.errors import Fault, Unauthenticated
+from keyfob.hosts.caller import Secret
 
 
-def test_a_listener_belongs_to_one_host():
-    callers = Callers()
-    callers.listens("a", ONE)
-    callers.listens("b", TWO)
-    assert callers.by_listener("a") == ONE
-    assert callers.by_listener("b") == TWO
-    with pytest.raises(Conflict):
-        callers.listens("a", TWO)
-    callers.closed("a")
-    with pytest.raises(NotFound):
-        callers.by_listener("a")
+def test_the_secret_and_nothing_near_it():
+    secret = Secret("S3cret")
+    secret.check("S3cret")
+    for wrong, fault in (
+        ("s3cret", Fault.SIGNATURE),
+        ("S3cret ", Fault.SIGNATURE),
+        ("S3cre", Fault.SIGNATURE),
+        ("\udcff", Fault.SIGNATURE),
+        ("ü", Fault.SIGNATURE),
+        ("", Fault.MISSING),
+        (None, Fault.MISSING),
+    ):
+        with pytest.raises(Unauthenticated) as refused:
+            secret.check(wrong)
+        assert refused.value.fault is fault
 
 
-def test_the_front_door_is_nobody():
-    callers = Callers()
-    with pytest.raises(NotFound):
-        callers.by_listener("")
-    with pytest.raises(ValueError):
-        callers.listens("", ONE)
+def test_it_is_not_printed():
+    secret = Secret("S3cret")
+    assert secret.reveal() == "S3cret"
+    assert "S3cret" not in f"{secret!r} {secret}"
+    with pytest.raises(ValueError, match="empty"):
+        Secret("")
 
 
-def test_a_secret_tells_the_host_and_a_wrong_one_nothing():
-    callers = Callers()
-    callers.knows("S3cret", ONE)
-    callers.knows("other", TWO)
-    assert callers.by_secret("S3cret") == ONE
-    for wrong in ("s3cret", "S3cret ", "", None, "\udcff"):
-        with pytest.raises(Unauthenticated):
-            callers.by_secret(wrong)
-    callers.forgets(ONE)
-    with pytest.raises(Unauthenticated):
-        callers.by_secret("S3cret")
-    assert callers.by_secret("other") == TWO
-    assert "S3cret" not in repr(vars(callers))
+def test_each_opening_has_its_own():
+    assert Secret.new(SystemIds()).reveal() != Secret.new(SystemIds()).reveal()

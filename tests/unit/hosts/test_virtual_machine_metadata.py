@@ -19,7 +19,7 @@ from keyfob.arm.resources import RESOURCES, get_resource
 from keyfob.clock import CountingIds
 from keyfob.declare import Caller, Change
 from keyfob.errors import Conflict, InvalidInput, NotFound
-from keyfob.hosts.virtual_machines import attested, environment, instance, model, virtual_machines
+from keyfob.hosts.virtual_machines import attested, instance, model, virtual_machines
 from keyfob.hosts.virtual_machines.operations import VirtualMachineOperations, switching
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Reply
@@ -330,7 +330,7 @@ async def test_starting_and_stopping(house):
         assert machine.properties["vmId"] == "33333333-3333-3333-3333-333333333333"
     with pytest.raises(Conflict):
         await act(model.STOPPED)
-    assert model.is_running(await act(model.RUNNING))
+    assert model.power_of(await act(model.RUNNING)) == model.RUNNING
 
 
 async def test_the_instance_view_route(house):
@@ -340,16 +340,3 @@ async def test_the_instance_view_route(house):
     assert body(await route.operation(SimpleNamespace(scope=scope)))["statuses"][1]["code"] == "PowerState/running"  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         await route.operation(SimpleNamespace(scope=ResourceId.parse(str(MACHINE) + "x")))  # type: ignore[arg-type]
-
-
-# --- keyfob env
-
-
-def test_the_variables():
-    plain = environment(endpoint="http://127.0.0.1:5001/", ca_bundle="/ca.pem")
-    assert plain["AZURE_POD_IDENTITY_AUTHORITY_HOST"] == "http://127.0.0.1:5001"  # clients append the path
-    assert plain["REQUESTS_CA_BUNDLE"] == plain["NODE_EXTRA_CA_CERTS"] == "/ca.pem"
-    assert "HTTPS_PROXY" not in plain
-    through = environment(endpoint="http://127.0.0.1:5001", ca_bundle="/c", proxy="http://127.0.0.1:6001")
-    assert through["HTTPS_PROXY"] == "http://127.0.0.1:6001"
-    assert {"127.0.0.1", "169.254.169.254"} <= set(through["NO_PROXY"].split(","))

@@ -15,7 +15,7 @@ from keyfob.hosts.sandbox.protocol import (
 
 
 def test_messages_come_back_as_they_were():
-    request = OpenRequest(resource_id="/subscriptions/ü", token="secret")
+    request = OpenRequest(resource_id="/subscriptions/ü", token="secret", dialect="arc", service_account="a/b")
     assert decode_request(encode_request(request)) == request
     for reply in (Ready({"IDENTITY_HEADER": "x"}), Ready({}), Refused("No.")):
         assert decode_reply(encode_reply(reply)) == reply
@@ -35,9 +35,10 @@ def test_a_token_is_not_printed():
         b"{}\n",
         b'{"open":[]}\n',
         b'{"open":{"resource_id":"/vm","token":"t"}}\n',
-        b'{"open":{"resource_id":"/vm","token":"t","version":2}}\n',
-        b'{"open":{"resource_id":1,"token":"t","version":1}}\n',
-        b'{"open":{"resource_id":"/vm","version":1}}\n',
+        b'{"open":{"resource_id":"/vm","token":"t","version":1}}\n',
+        b'{"open":{"resource_id":1,"token":"t","version":2}}\n',
+        b'{"open":{"resource_id":"/vm","version":2}}\n',
+        b'{"open":{"resource_id":"/vm","token":"t","dialect":1,"version":2}}\n',
     ],
 )
 def test_anything_else_is_refused(line):

@@ -8,12 +8,22 @@ parse before they look at the status.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound, Problem, TooManyRequests, Unauthenticated
+from keyfob.hosts.dialects.dialect import (
+    SELECTORS,
+    Ask,
+    Dialect,
+    Opening,
+    Place,
+    TokenQuery,
+    refuse_doubled,
+    select,
+)
 from keyfob.hosts.token_endpoint import HostToken
 from keyfob.identities.choose import ConflictingSelectors, IdentityNotFound, MultipleIdentities
 from keyfob.identities.model import Selector
@@ -36,23 +46,7 @@ VERSIONS = (
 
 FIRST_WITH_TOKENS = "2018-02-01"
 
-_SELECTORS = {
-    "client_id": "client_id",
-    "object_id": "object_id",
-    "msi_res_id": "resource_id",  # what every SDK sends
-    "mi_res_id": "resource_id",  # what the documentation says
-}
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class TokenQuery:
-    """A token request, read. `asked_by` is the selector parameter with its value as sent, or None."""
-
-    resource: str
-    selector: Selector
-    asked_by: tuple[str, str] | None = None
-    bypass_cache: bool = False
 
 
 def check_source(headers: Fields) -> None:
@@ -76,29 +70,28 @@ def check_version(query: Fields, *, first: str = VERSIONS[0]) -> str:
     return version
 
 
-def check_query(query: Fields) -> None:
-    """A key that occurs twice is refused, whatever its case. Raises `InvalidInput`."""
-    if (name := query.repeated()) is not None:
-        raise InvalidInput(f"Query parameter '{name}' is specified more than once", code="invalid_request")
-
-
 def parse_query(query: Fields) -> TokenQuery:
     """The query of a token request → the value. Raises `InvalidInput`, `ConflictingSelectors`."""
-    check_query(query)
+    refuse_doubled(query)
     check_version(query, first=FIRST_WITH_TOKENS)
+    return parse_fields(query)
+
+
+def parse_fields(query: Fields) -> TokenQuery:
+    """What is asked, whatever the api-version. Raises `InvalidInput`, `ConflictingSelectors`."""
     resource = query.get("resource") or ""
     if not resource:
         raise InvalidInput("Required query variable 'resource' is missing", code="invalid_request")
     bypass = query.get("bypass_cache")
     if bypass is not None and bypass.lower() != "true":  # an enum with the one value `true` (imds.json)
         raise InvalidInput("The value of 'bypass_cache' can only be 'true'", code="invalid_request")
-    asked = [(name, query[name]) for name in _SELECTORS if query.get(name)]
+    asked = select(query, SELECTORS)
     if len(asked) > 1:
         raise ConflictingSelectors
     if not asked:
         return TokenQuery(resource, Selector(), None, bypass is not None)
-    name, value = asked[0]
-    return TokenQuery(resource, Selector(**{_SELECTORS[name]: value}), (name, value), bypass is not None)
+    name, value, kind = asked[0]
+    return TokenQuery(resource, Selector(**{kind: value}), (name, value), bypass is not None)
 
 
 def parse(request: Request) -> TokenQuery:
@@ -175,3 +168,39 @@ def _told(problem: Problem) -> tuple[int, Mapping[str, Any]]:
 
 def _oauth(status: int, error: str, description: str) -> tuple[int, Mapping[str, Any]]:
     return status, {"error": error, "error_description": description}
+
+
+def variables(place: Place) -> Mapping[str, str]:
+    """Only clients that honour the variable find the endpoint this way (azure-identity for Python and JavaScript, MSAL
+    for Python, Java and .NET, az); Go's azidentity, terraform and plain `curl` need 169.254.169.254, so the sandbox."""
+    return {} if place.real else {"AZURE_POD_IDENTITY_AUTHORITY_HOST": place.url}
+
+
+def ask(url: str, secret: str, resource: str, client_id: str) -> Ask:
+    query = {"api-version": FIRST_WITH_TOKENS, "resource": resource} | ({"client_id": client_id} if client_id else {})
+    return Ask(f"{url}{TOKEN_PATH}?{urlencode(query)}", {"Metadata": "true"})
+
+
+def _parse(request: Request, opening: Opening) -> TokenQuery:
+    return parse(request)
+
+
+def _encode_for(token: HostToken, query: TokenQuery, opening: Opening, now: float) -> Reply:
+    return encode(token, query, now)
+
+
+def _refuse(problem: Problem, correlation: str) -> Reply:
+    return encode_problem(problem)
+
+
+IMDS = Dialect(
+    name="imds",
+    title="instance metadata",
+    socket="imds",
+    path=TOKEN_PATH,
+    parse=_parse,
+    encode=_encode_for,
+    refuse=_refuse,
+    variables=variables,
+    ask=ask,
+)

@@ -32,6 +32,10 @@ class Sockets(NamedTuple):
     https: socket.socket
     dns_udp: socket.socket
     dns_tcp: socket.socket
+    platform: socket.socket
+    extension: socket.socket
+    arc: socket.socket
+    fabric: socket.socket
 
 
 class Opened(Protocol):

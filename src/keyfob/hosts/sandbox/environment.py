@@ -38,6 +38,10 @@ _OTHERS = frozenset(
         "AZURE_CLIENT_CERTIFICATE_PATH",
         "AZURE_CLIENT_SECRET",
         "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_KUBERNETES_CA_DATA",
+        "AZURE_KUBERNETES_CA_FILE",
+        "AZURE_KUBERNETES_SNI_NAME",
+        "AZURE_KUBERNETES_TOKEN_PROXY",
         "AZURE_PASSWORD",
         "AZURE_TOKEN_CREDENTIALS",
         "AZURE_USERNAME",
@@ -60,6 +64,24 @@ AUTHORITY_VARIABLES = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
 def is_removed(name: str) -> bool:
     """AZURE_CLIENT_ID and AZURE_TENANT_ID stay: they choose among the host's identities, not another way to one."""
     return name in _OTHERS or name.startswith(_PREFIXES) or name.lower() in _PROXIES
+
+
+def leads_elsewhere() -> frozenset[str]:
+    """Every variable that a host's dialect may set: what another host left of them would lead to that one."""
+    return frozenset(
+        {
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+            "DEFAULT_IDENTITY_CLIENT_ID",
+            "IDENTITY_API_VERSION",
+            "IDENTITY_ENDPOINT",
+            "IDENTITY_HEADER",
+            "IDENTITY_SERVER_THUMBPRINT",
+            "IMDS_ENDPOINT",
+            "MSI_ENDPOINT",
+            "MSI_SECRET",
+        }
+    )
 
 
 def sandbox_environment(current: Mapping[str, str], paths: TrustPaths) -> tuple[dict[str, str], tuple[str, ...]]:

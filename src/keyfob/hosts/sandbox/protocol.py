@@ -21,11 +21,16 @@ from keyfob.errors import InvalidInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
 IMDS_ADDRESS = "169.254.169.254"
 SERVICE_ADDRESS = "169.254.169.253"
 """What DNS answers in a sandbox for every name of a service."""
+
+PLATFORM_ADDRESS = "169.254.129.2"
+"""Where Linux workers of App Service find their platform, port 8081."""
+
+LOOPBACK = "127.0.0.1"
 
 DNS_ADDRESS = "127.0.0.1"
 """Also where glibc, musl and Go ask when there is no /etc/resolv.conf."""
@@ -45,19 +50,33 @@ ENDPOINTS = (
     Endpoint("https", SERVICE_ADDRESS, 443),
     Endpoint("dns_udp", DNS_ADDRESS, 53, datagram=True),
     Endpoint("dns_tcp", DNS_ADDRESS, 53),
+    Endpoint("platform", PLATFORM_ADDRESS, 8081),
+    Endpoint("extension", LOOPBACK, 50342),
+    Endpoint("arc", LOOPBACK, 40342),
+    Endpoint("fabric", LOOPBACK, 2377),
 )
-"""The descriptors of an OpenRequest, in this order."""
+"""The descriptors of an OpenRequest, in this order. The server listens on those that the host's kind uses and closes
+the others, so that a program may have the port."""
 
 
 class OpenRequest(NamedTuple):
-    """Open a sandbox in the host `resource_id`; `token` is an operator's bearer token."""
+    """Open a sandbox in the host `resource_id`; `token` is an operator's bearer token.
+
+    The rest is `hosts.endpoints.Wish`: how to be that host, "" for its own way.
+    """
 
     resource_id: str
     token: str
+    dialect: str = ""
+    service_account: str = ""
+    client_id: str = ""
+    folder: str = ""
+    """Made by the client and shown to the program: where the server writes the files that go with the dialect."""
     version: int = VERSION
 
     def __repr__(self) -> str:
-        return f"OpenRequest(resource_id={self.resource_id!r}, token='***', version={self.version})"
+        told = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items() if name != "token")
+        return f"OpenRequest({told}, token='***')"
 
 
 class Ready(NamedTuple):
@@ -81,12 +100,13 @@ def decode_request(line: bytes) -> OpenRequest:
     body = _object(line).get("open")
     if not isinstance(body, dict):
         raise InvalidInput("The control message is not a request to open a sandbox.")
-    version, resource_id, token = body.get("version"), body.get("resource_id"), body.get("token")
+    version = body.get("version")
     if version != VERSION:
         raise InvalidInput(f"The server speaks version {VERSION} of the sandbox protocol, the client {version!r}.")
-    if not isinstance(resource_id, str) or not isinstance(token, str):
+    known = {name: body.get(name, "") for name in OpenRequest._fields if name != "version"}
+    if not all(isinstance(value, str) for value in known.values()) or not (known["resource_id"] and known["token"]):
         raise InvalidInput("The request to open a sandbox needs a resource_id and a token.")
-    return OpenRequest(resource_id=resource_id, token=token)
+    return OpenRequest(**known)
 
 
 def encode_reply(reply: Ready | Refused) -> bytes:

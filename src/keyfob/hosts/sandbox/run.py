@@ -54,6 +54,7 @@ def run_in_sandbox(
     ca_pem: bytes,
     cover: Sequence[Path],
     verbose: bool = False,
+    dialect: str = "",
     environ: Mapping[str, str] | None = None,
     kernel: Kernel | None = None,
 ) -> int:
@@ -61,7 +62,8 @@ def run_in_sandbox(
 
     `control` is the server's control socket, `token` an operator's bearer token, `ca_pem` the authority the program is
     to trust. `cover` are folders and files of the server, hidden from the program; the first folder shows the
-    sandbox's certificate files instead. `verbose` tells on stderr what was changed.
+    sandbox's certificate files instead. `verbose` tells on stderr what was changed; `dialect` is another token
+    endpoint's than the host's own.
 
     The last act of a single-threaded process: it leaves this one in the sandbox's user namespace. Raises
     SandboxUnavailable (no namespaces here; no server; refused) before the program has started, never after.
@@ -83,7 +85,7 @@ def run_in_sandbox(
             ca_pem=ca_pem,
         )
         with _Sandbox(kernel, program, connection) as sandbox:
-            sandbox.open(connection, protocol.OpenRequest(resource_id=resource_id, token=token))
+            sandbox.open(connection, protocol.OpenRequest(resource_id=resource_id, token=token, dialect=dialect))
             for note in sandbox.wait_until_prepared():
                 if verbose:
                     _say(note)

@@ -21,7 +21,6 @@ from keyfob.declare import (
 from keyfob.errors import InvalidInput
 from keyfob.hosts.virtual_machines import catalog
 from keyfob.hosts.virtual_machines.attested import Signer, SigningCertificate
-from keyfob.hosts.virtual_machines.environment import environment
 from keyfob.hosts.virtual_machines.metadata import InstanceMetadata
 from keyfob.hosts.virtual_machines.model import (
     API_VERSIONS,
@@ -35,7 +34,7 @@ from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
 
-__all__ = ["InstanceMetadata", "Signer", "SigningCertificate", "environment", "virtual_machines"]
+__all__ = ["InstanceMetadata", "Signer", "SigningCertificate", "virtual_machines"]
 
 TYPE = "Microsoft.Compute/virtualMachines"
 _PATH = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroup}/providers/" + TYPE + "/{name}"

@@ -71,7 +71,7 @@ def compute(resource: Any, *, azure_environment: str) -> dict[str, Any]:
     uefi = _part(security, "uefiSettings")
     tags = resource.tags or {}
     segments = resource.id.split("/")
-    scale_set = _part(properties, "virtualMachineScaleSet")
+    scale_set = _scale_set(resource)
     return {
         "azEnvironment": azure_environment,
         "additionalCapabilities": {
@@ -83,7 +83,7 @@ def compute(resource: Any, *, azure_environment: str) -> dict[str, Any]:
         "isHostCompatibilityLayerVm": "false",
         "licenseType": _text(properties.get("licenseType")),
         "location": resource.location or "",
-        "name": resource.name,
+        "name": resource.name if not _is_instance(resource) else f"{scale_set.rpartition('/')[2]}_{resource.name}",
         "offer": _text(image.get("offer")),
         "osProfile": {
             "adminUsername": _text(profile.get("adminUsername")),
@@ -117,12 +117,24 @@ def compute(resource: Any, *, azure_environment: str) -> dict[str, Any]:
         "tagsList": [{"name": name, "value": str(value)} for name, value in sorted(tags.items())],
         "userData": _text(properties.get("userData")),
         "version": _text(image.get("version")),
-        "virtualMachineScaleSet": {"id": _text(scale_set.get("id"))},
+        "virtualMachineScaleSet": {"id": scale_set},
         "vmId": _text(properties.get("vmId")),
-        "vmScaleSetName": _text(scale_set.get("id")).rpartition("/")[2],
+        "vmScaleSetName": scale_set.rpartition("/")[2],
         "vmSize": _text(_part(properties, "hardwareProfile").get("vmSize")),
         "zone": _text(next(iter(resource.zones or ()), "")),
     }
+
+
+def _is_instance(resource: Any) -> bool:
+    """Whether it is one of a scale set's: there the set stands in the id, and the name is a number."""
+    return str(resource.type).lower() == "microsoft.compute/virtualmachinescalesets/virtualmachines"
+
+
+def _scale_set(resource: Any) -> str:
+    """The id of the set that a machine belongs to, or ""."""
+    if _is_instance(resource):
+        return str(resource.id).rsplit("/", 2)[0]
+    return _text(_part(resource.properties, "virtualMachineScaleSet").get("id"))
 
 
 def _storage(profile: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""`http://169.254.169.254/metadata/…` of one virtual machine.
+"""`http://169.254.169.254/metadata/…` of one host: a virtual machine, a scale set's instance; of others tokens alone.
 
 Rules in their order: an unknown path is 404 (MSAL.NET takes a 400 from `/metadata/identity/getplatformmetadata` for
 "version 2 exists"); anything but GET is 405; a forwarded request and one without `Metadata: true` are 400; then the
-query. A machine that does not run has no programs, so nobody gets an answer for it: 400 at once, where Azure would have
+query. A host that does not run has no programs, so nobody gets an answer for it: 400 at once, where Azure would have
 nobody to answer (a 404 or 410 would make clients repeat for over a minute).
 """
 
@@ -14,14 +14,16 @@ from typing import Any
 
 from keyfob.access.memo import Memo
 from keyfob.arm.model import Resource
-from keyfob.arm.resources import get_resource, get_subscription
+from keyfob.arm.resources import get_subscription
 from keyfob.clock import Clock
 from keyfob.clouds.cloud import Cloud
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound, Problem
 from keyfob.hosts.dialects import imds
+from keyfob.hosts.dialects.dialect import refuse_doubled
+from keyfob.hosts.endpoints import running_host
+from keyfob.hosts.kinds import kind_of
 from keyfob.hosts.token_endpoint import HostToken, TokenEndpoint
 from keyfob.hosts.virtual_machines import attested, instance
-from keyfob.hosts.virtual_machines.model import is_running
 from keyfob.identities.choose import ConflictingSelectors
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
@@ -48,7 +50,7 @@ class _Ready:
 
 
 class InstanceMetadata:
-    """Answers for every virtual machine; the listener has told which one is asking."""
+    """Answers for every host that speaks this dialect; the listener has told which one is asking."""
 
     def __init__(
         self,
@@ -77,8 +79,9 @@ class InstanceMetadata:
         if answer is None and (path == "/metadata/instance" or path.startswith("/metadata/instance/")):
             answer = self._instance
         identity = path.startswith("/metadata/identity")
+        kind = kind_of(host_id.type)
         try:
-            if answer is None:
+            if answer is None or not (identity or (kind is not None and kind.metadata)):
                 raise NotFound("Not found", code="NotFoundHere")
             if request.method != "GET":
                 raise MethodNotAllowed("Method not allowed")
@@ -101,7 +104,7 @@ class InstanceMetadata:
         return imds.encode(token, query, self._clock.now())
 
     async def _info(self, request: Request, host_id: ResourceId) -> Reply:
-        imds.check_query(request.query)
+        refuse_doubled(request.query)
         imds.check_version(request.query, first=imds.FIRST_WITH_TOKENS)
         return _json({"tenantId": (await self._machine(host_id)).tenant_id})
 
@@ -111,7 +114,7 @@ class InstanceMetadata:
         return _json({"apiVersions": list(imds.VERSIONS)})
 
     async def _instance(self, request: Request, host_id: ResourceId) -> Reply:
-        imds.check_query(request.query)
+        refuse_doubled(request.query)
         version = imds.check_version(request.query)
         form = (request.query.get("format") or "json").lower()
         if form not in {"json", "text"}:
@@ -125,7 +128,7 @@ class InstanceMetadata:
         return _json(instance.as_json(node))
 
     async def _attested(self, request: Request, host_id: ResourceId) -> Reply:
-        imds.check_query(request.query)
+        refuse_doubled(request.query)
         version = imds.check_version(request.query, first="2018-10-01")
         machine = await self._machine(host_id)
         cloud = await self._cloud(host_id)
@@ -135,13 +138,8 @@ class InstanceMetadata:
         return _json({"encoding": "pkcs7", "signature": attested.sign(value, signing)})
 
     async def _machine(self, host_id: ResourceId) -> Resource:
-        """The stored machine. Raises `NotFound` when it is gone, `InvalidInput` when it does not run."""
-        machine = await get_resource(self._store, host_id)
-        if machine is None:
-            raise NotFound(f"The host '{host_id}' was not found.", code="ResourceNotFound", target=str(host_id))
-        if not is_running(machine):
-            raise InvalidInput(f"The virtual machine '{machine.name}' is not running.", code="invalid_request")
-        return machine
+        """The stored host. Raises `NotFound` when it is gone, `InvalidInput` when it does not run."""
+        return await running_host(self._store, host_id)
 
     async def _cloud(self, host_id: ResourceId) -> Cloud:
         subscription = await get_subscription(self._store, host_id.subscription_id or "")

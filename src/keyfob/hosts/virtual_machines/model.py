@@ -56,10 +56,6 @@ def power_of(machine: Any) -> str:
     return str(machine.properties.get(POWER, RUNNING))
 
 
-def is_running(machine: Any) -> bool:
-    return power_of(machine) == RUNNING
-
-
 def stored(given: Mapping[str, Any], *, vm_id: str, created: str, power: str) -> dict[str, Any]:
     """What is kept of a body's properties. What is write-only is dropped here, so that it never reaches a disk."""
     kept = {name: value for name, value in given.items() if name not in _OURS}
