@@ -116,15 +116,19 @@ class Pouring(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
-        while len(self._rest) > LONGEST:
-            lines.append(self._rest[:LONGEST])
-            self._rest = self._rest[LONGEST:]
         for line in lines:
-            self._log.write(self._stream, line.decode("utf-8", "replace").rstrip("\r"))
+            self._write(line)
+        while len(self._rest) > LONGEST:
+            self._write(self._rest[:LONGEST])
+            self._rest = self._rest[LONGEST:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._rest:
-            self.data_received(b"\n")
+            self._write(self._rest)
+
+    def _write(self, line: bytes) -> None:
+        for start in range(0, len(line) or 1, LONGEST):
+            self._log.write(self._stream, line[start : start + LONGEST].decode("utf-8", "replace").rstrip("\r"))
 
 
 async def pipe_into(log: ProgramLog, stream: str) -> int:

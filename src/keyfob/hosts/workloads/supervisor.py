@@ -65,7 +65,7 @@ def after_end(policy: Restart, code: int, ran: float, failures: int) -> Next:
         return Next(None, 0)
     if ran >= SETTLED:
         failures = 0
-    return Next(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE), failures + 1)
+    return Next(min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE), failures + 1)
 
 
 class Supervised:
