@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from keyfob.access.decisions import decisions_provider
 from keyfob.access.door import Door
@@ -15,7 +16,7 @@ from keyfob.access.provider import authorization_provider
 from keyfob.app import folder
 from keyfob.app.first_start import first_start, load_keys
 from keyfob.app.front_door import FrontDoor, Hot, first_of
-from keyfob.app.hosts import Hosts, Pinned
+from keyfob.app.hosts import Hosts, Inhabited, Pinned
 from keyfob.app.local_api import LocalApi
 from keyfob.app.signing import attested_signer
 from keyfob.arm.extras import Extras
@@ -53,6 +54,7 @@ from keyfob.hosts.sandbox.control import SandboxControl
 from keyfob.hosts.scale_sets import scale_sets
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
+from keyfob.hosts.workloads.workshop import Workshop
 from keyfob.identities.attached import Attachments
 from keyfob.identities.availability import Rules
 from keyfob.identities.types import managed_identity_provider
@@ -95,6 +97,8 @@ class App:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     port: int = 0
     deployments: Deployments = field(kw_only=True)
+    workshop: Workshop = field(kw_only=True)
+    runners: tuple[Runner, ...] = field(kw_only=True)
 
     async def start(self) -> None:
         """Raises `Problem` when the port is taken."""
@@ -115,10 +119,15 @@ class App:
             asyncio.create_task(self.deployments.run(), name="deployments"),
             asyncio.create_task(self.activity.run(), name="activity log"),
         ]
+        for runner in self.runners:
+            await runner.start()
 
     async def stop(self) -> None:
         """Also of an app that was never started."""
         await self.control.close()
+        for runner in self.runners:
+            await runner.stop()
+        await self.workshop.shut()
         await self.server.shutdown(GRACE)
         for task in self.tasks:
             task.cancel()
@@ -128,6 +137,14 @@ class App:
             await self.guard.log.flush()
             await self.activity.flush()
         await self.store.close()
+
+
+class Runner(Protocol):
+    """Runs the programs of one kind of host, from the start of the server to its end."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 class Doorway:
@@ -181,6 +198,16 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         async def open_endpoint(host_id: ResourceId, wish: Wish, caller: Caller) -> Endpoint:
             return await late[0].open_endpoint(host_id, wish, caller)
 
+        async def inhabit(host_id: ResourceId, sockets: Sequence[socket.socket]) -> Inhabited:
+            return await late[0].inhabit(host_id, sockets)
+
+        workshop = Workshop(
+            folder=settings.data / "hosts",
+            inhabit=inhabit,
+            ca_pem=trust.authority.pem,
+            cover=(settings.data,),
+            clock=clock,
+        )
         azure = (
             virtual_machines(store=store, ids=ids),
             managed_identity_provider(store=store, ids=ids, resources=resources),
@@ -225,6 +252,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             answer=ask,
+            seal=seal,
             alone=not settings.database,
         )
         resource_manager = ResourceManager(
@@ -312,6 +340,8 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         door,
         extras.activity,
         deployments=deployments,
+        workshop=workshop,
+        runners=(),
     )
 
 
