@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from keyfob.cli.client import RESOURCES_API, Client, Failure
 from keyfob.cli.output import data_option, output_option, say, show_json, table, tenant_option
 
 _MOST_LINKED = 100
+_MOST_REASONS = 10
 _ACTIVE = ("Accepted", "Running")
 
 
@@ -85,7 +88,7 @@ def deploy(
     else:
         _told(client, path, shown)
     if shown["properties"]["provisioningState"] != "Succeeded":
-        raise Failure("The deployment failed: " + "; ".join(_reasons(shown["properties"].get("error") or {})))
+        raise Failure(_why(shown["properties"]))
 
 
 def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
@@ -125,23 +128,50 @@ def _linked(template: Path) -> dict[str, Any]:
 
 def _followed(client: Client, path: str, total: int, *, quiet: bool) -> Any:
     """The deployment when it has ended; meanwhile a bar, where a person looks."""
-    if quiet or not sys.stderr.isatty():
-        return _waited(client, path, lambda done: None)
+    try:
+        if quiet or not sys.stderr.isatty():
+            return _waited(client, path, lambda rows: None)
+        return _watched(client, path, total)
+    except KeyboardInterrupt:
+        raise Failure(f"The deployment goes on; `keyfob rest GET {path}` shows how far it is.") from None
+
+
+def _watched(client: Client, path: str, total: int) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    columns = (TextColumn("Deploying"), BarColumn(), MofNCompleteColumn(), TextColumn("resources"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("deploy", total=total)
-        return _waited(client, path, lambda done: progress.update(bar, completed=done))
+    doing = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = (
+        TextColumn("Deploying"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[doing]}", table_column=doing, markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as progress:
+        bar = progress.add_task("deploy", total=total, doing="")
+
+        def tell(rows: list[Any]) -> None:
+            done = sum(row["provisioningState"] not in _ACTIVE for row in rows)
+            progress.update(bar, completed=done, doing=_doing(rows))
+
+        return _waited(client, path, tell)
 
 
-def _waited(client: Client, path: str, tell: Any) -> Any:
+def _doing(rows: list[Any]) -> str:
+    """What has failed, and the names of what is worked on: those that wait longest first."""
+    failed = sum(row["provisioningState"] == "Failed" for row in rows)
+    names = [row["targetResource"]["resourceName"] for row in reversed(rows) if row["provisioningState"] in _ACTIVE]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (f"{failed} failed  " if failed else "") + ", ".join(names[:3]) + more
+
+
+def _waited(client: Client, path: str, tell: Callable[[list[Any]], None]) -> Any:
     pause = 0.05
     while True:
         shown = client.arm_json("GET", path, api_version=RESOURCES_API)
-        rows = _operations(client, path)
-        tell(sum(row["provisioningState"] not in _ACTIVE for row in rows))
+        tell(_operations(client, path))
         if shown["properties"]["provisioningState"] not in _ACTIVE:
             return shown
         time.sleep(pause)
@@ -168,16 +198,41 @@ def _told(client: Client, path: str, shown: Any) -> None:
     if outputs := properties.get("outputs"):
         table(("Output", "Value"), [(name, _short(one.get("value", "(secure)"))) for name, one in outputs.items()])
     if properties["provisioningState"] == "Succeeded":
-        say(f"{len(rows)} resources in {properties['duration'].removeprefix('PT').lower()}", fg="green")
+        took = _took(properties["duration"])
+        say(f"{len(rows)} {'resource' if len(rows) == 1 else 'resources'} in {took}", fg="green")
 
 
 def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _reasons(error: Any) -> list[str]:
-    """What stands deepest: the outer errors only say that there are inner ones."""
+def _took(duration: str) -> str:
+    """`PT1M3.5012S` → `1 m 3.5 s`."""
+    found = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?", duration)
+    if found is None:
+        return duration
+    hours, minutes, seconds = found.groups("0")
+    return (
+        (f"{hours} h " if hours != "0" else "")
+        + (f"{minutes} m " if minutes != "0" else "")
+        + f"{float(seconds):.1f} s"
+    )
+
+
+def _why(properties: Any) -> str:
+    reasons = list(dict.fromkeys(_reasons(properties.get("error") or {})))
+    if len(reasons) == 1:
+        return f"The deployment failed. {reasons[0]}"
+    left = len(reasons) - _MOST_REASONS
+    lines = [*reasons[:_MOST_REASONS], *([f"and {left} more"] if left > 0 else [])]
+    return "The deployment failed:" + "".join(f"\n  {line}" for line in lines)
+
+
+def _reasons(error: Any, target: str = "") -> list[str]:
+    """What stands deepest, with the resource it is about: the outer errors only say that there are inner ones."""
+    target = error.get("target") or target
     inner = error.get("details") or []
     if inner:
-        return [reason for one in inner for reason in _reasons(one)]
-    return [f"{error.get('code', '')}: {error.get('message', '')}"]
+        return [reason for one in inner for reason in _reasons(one, target)]
+    name = target.rpartition("/providers/")[2]
+    return [(f"{name}: " if name else "") + f"{error.get('code', '')}: {error.get('message', '')}"]
