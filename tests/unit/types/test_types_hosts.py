@@ -429,3 +429,13 @@ async def test_asking_whether_something_is_there_gives_its_tag(world: Any) -> No
     await world.ok("PUT", product, {"properties": {"displayName": "Q"}}, v=APIM)
     assert (await world.send("HEAD", product, v=APIM)).headers["etag"] != made.headers["etag"]
     assert (await world.send("HEAD", product, v=APIM, who="nobody")).status == 403
+
+
+async def test_runtimes_of_flex_consumption(world: Any) -> None:
+    place = "/providers/Microsoft.Web/locations/westeurope/functionAppStacks?api-version=2020-10-01"
+    rows = (await world.ok("GET", f"{place}&stack=python&sku=FC1"))["value"]
+    assert [row["name"] for row in rows] == ["python"]
+    versions = [v for major in rows[0]["properties"]["majorVersions"] for v in major["minorVersions"]]
+    chosen = versions[0]["stackSettings"]["linuxRuntimeSettings"]["Sku"][0]["functionAppConfigProperties"]["runtime"]
+    assert chosen == {"name": "python", "version": versions[0]["value"]}
+    assert "Sku" not in str((await world.ok("GET", place))["value"])

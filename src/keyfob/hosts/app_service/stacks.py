@@ -107,21 +107,26 @@ def routes() -> tuple[Route, ...]:
 
 def _listing(table: str) -> Any:
     async def listed(call: Call) -> Reply:
-        """`stackOsType` is `Linux`, `Windows` or absent; versions that the system lacks are left out."""
-        asked = (call.request.query.get("stackOsType") or "").lower()
-        systems = [name for name in ("linux", "windows") if asked in ("", "all", name)]
+        """`stackOsType` is `Linux`, `Windows` or absent, `stack` one of the names; versions that the system lacks are
+        left out. Whoever asks with `sku` is told what a Flex Consumption app of a runtime is made with."""
+        query = call.request.query
+        asked, name = (query.get("stackOsType") or "").lower(), (query.get("stack") or "").lower()
+        systems = [one for one in ("linux", "windows") if asked in ("", "all", one)]
         location = call.parameters.get("location")
-        shown = (_stack(table, one, systems, location) for one in _TABLES[table])
+        chosen = (one for one in _TABLES[table] if name in ("", one.name))
+        shown = (_stack(table, one, systems, location, flex=bool(query.get("sku"))) for one in chosen)
         return Reply.json({"value": [stack for stack in shown if stack["properties"]["majorVersions"]]})
 
     return listed
 
 
-def _stack(table: str, stack: Stack, systems: Sequence[str], location: str | None) -> dict[str, Any]:
+def _stack(table: str, stack: Stack, systems: Sequence[str], location: str | None, *, flex: bool) -> dict[str, Any]:
     kind = f"Microsoft.Web/locations/{table}" if location else f"Microsoft.Web/{table}"
     majors: dict[str, list[dict[str, Any]]] = {}
     for version in stack.versions:
         if settings := _settings(stack, version, systems):
+            if flex and stack.worker and "linuxRuntimeSettings" in settings:
+                settings["linuxRuntimeSettings"]["Sku"] = [_flex(stack, version)]
             row = {"displayText": version.text, "value": version.value, "stackSettings": settings}
             majors.setdefault(_major(stack, version), []).append(row)
     return {
@@ -159,6 +164,22 @@ def _settings(stack: Stack, version: Version, systems: Sequence[str]) -> dict[st
                 **(_worker(stack, runtime, linux=system == "linux") if stack.worker else {}),
             }
     return found
+
+
+def _flex(stack: Stack, version: Version) -> dict[str, Any]:
+    """`Sku` of the service's answer: its members are not in the document, azure-cli and Az.Functions read them."""
+    return {
+        "skuCode": "FC1",
+        "instanceMemoryMB": [{"size": size, "isDefault": size == 2048} for size in (512, 2048, 4096)],
+        "maximumInstanceCount": {
+            "lowestMaximumInstanceCount": 40,
+            "highestMaximumInstanceCount": 1000,
+            "defaultValue": 100,
+        },
+        "functionAppConfigProperties": {
+            "runtime": {"name": stack.worker, "version": version.linux.partition("|")[2]},
+        },
+    }
 
 
 def _worker(stack: Stack, runtime: str, *, linux: bool) -> dict[str, Any]:
