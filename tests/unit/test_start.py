@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from keyfob.app.front_door import Later
+
+if TYPE_CHECKING:
+    from keyfob.declare import Address
+    from keyfob.wire.http import Request
 
 LATER = {
     "asyncpg": "only where the database is PostgreSQL",
@@ -16,6 +24,8 @@ LATER = {
     "urllib.request": "only for foreign issuers",
     "xml.sax": "urllib.request comes with it",
 }
+PLANES = ("keyfob.directory.graph.plane", "keyfob.directory.graph.routes")
+"""Built at their first request."""
 PROGRAM = """
 import json, sys
 import keyfob.cli.server, keyfob.app.parts
@@ -28,3 +38,20 @@ def test_a_start_imports_only_what_the_first_token_needs() -> None:
     loaded = set(json.loads(printed))
     assert "keyfob.app.parts" in loaded
     assert loaded.isdisjoint(LATER)
+    assert not [name for name in loaded if name.startswith(PLANES)]
+
+
+def test_a_plane_is_built_once_when_it_is_first_asked_for() -> None:
+    built = []
+
+    async def answers(request: Any, address: Any) -> Any:
+        return request
+
+    def build() -> Any:
+        built.append("built")
+        return answers
+
+    plane = Later(build)
+    assert not built
+    assert [asyncio.run(plane(cast("Request", one), cast("Address", "somewhere"))) for one in "ab"] == ["a", "b"]
+    assert built == ["built"]

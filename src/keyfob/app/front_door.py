@@ -14,6 +14,20 @@ from keyfob.wire.http import Reply, Request
 Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
 
 
+class Later:
+    """A plane that is built, and whose modules are imported, when it is first asked for: most servers are started for
+    a token, and every start would pay for it."""
+
+    def __init__(self, build: Callable[[], Plane]) -> None:
+        self._build = build
+        self._plane: Plane | None = None
+
+    async def __call__(self, request: Request, address: Address) -> Reply:
+        if self._plane is None:
+            self._plane = self._build()
+        return await self._plane(request, address)
+
+
 class FrontDoor:
     def __init__(
         self, *, clouds: Mapping[str, Cloud], planes: Mapping[str, Plane], health: Callable[[], Awaitable[bool]]

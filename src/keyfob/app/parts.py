@@ -15,7 +15,7 @@ from keyfob.access.guard import Guard
 from keyfob.access.provider import authorization_provider
 from keyfob.app import folder
 from keyfob.app.first_start import first_start, load_keys
-from keyfob.app.front_door import FrontDoor, Hot, first_of
+from keyfob.app.front_door import FrontDoor, Hot, Later, first_of
 from keyfob.app.hosts import Hosts, Inhabited, Pinned
 from keyfob.app.local_api import LocalApi
 from keyfob.app.signing import attested_signer
@@ -290,7 +290,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 "login": login,
                 "resource_manager": resource_manager,
                 "key_vault": Door(vault.plane, guard=guard, clock=clock),
-                "graph": graph(store=store, gate=guard, clock=clock, ids=ids),
+                "graph": Later(lambda: graph(store=store, gate=guard, clock=clock, ids=ids)),
                 "aad_graph": AadGraph(),
             },
             health=lambda: _well(store),

@@ -19,7 +19,8 @@ from keyfob.directory import applications, principals, tenants
 from keyfob.directory.endpoint import TokenEndpoint
 from keyfob.directory.fetcher import IssuerUnreachable
 from keyfob.directory.first_party import GRAPH, load_first_party
-from keyfob.directory.graph import Graph, graph
+from keyfob.directory.graph import graph
+from keyfob.directory.graph.plane import Graph
 from keyfob.directory.keys import KeyRing
 from keyfob.directory.model import Application, ServicePrincipal, Tenant, User
 from keyfob.directory.principals import GLOBAL_ADMINISTRATOR
