@@ -24,7 +24,12 @@ LATER = {
     "urllib.request": "only for foreign issuers",
     "xml.sax": "urllib.request comes with it",
 }
-PLANES = ("keyfob.directory.graph.plane", "keyfob.directory.graph.routes")
+PLANES = (
+    "keyfob.directory.graph.plane",
+    "keyfob.directory.graph.routes",
+    "keyfob.arm.templates.evaluate",
+    "keyfob.arm.templates.service",
+)
 """Built at their first request."""
 PROGRAM = """
 import json, sys

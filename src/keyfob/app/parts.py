@@ -26,7 +26,7 @@ from keyfob.arm.kept import kept_namespaces
 from keyfob.arm.last_look import AskingStore
 from keyfob.arm.pipeline import ResourceManager
 from keyfob.arm.resources import Resources
-from keyfob.arm.templates.service import Deployments
+from keyfob.arm.templates.later import LaterDeployments
 from keyfob.arm.templates.types import deployments_provider
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.availability import load_availability
@@ -96,7 +96,7 @@ class App:
     activity: ActivityLog
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     port: int = 0
-    deployments: Deployments = field(kw_only=True)
+    deployments: LaterDeployments = field(kw_only=True)
     workshop: Workshop = field(kw_only=True)
     runners: tuple[Runner, ...] = field(kw_only=True)
 
@@ -245,7 +245,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         async def ask(request: Request, **who: Any) -> Reply:
             return await managers[0].ask(request, **who)
 
-        deployments = Deployments(
+        deployments = LaterDeployments(
             store=store,
             guard=guard,
             clouds=clouds,

@@ -296,7 +296,7 @@ async def test_what_a_dead_process_left_running_has_failed(arm):
     )  # fmt: skip
     async with arm.app.store.transaction() as tx:
         await RECORDS.put(tx, key, left)
-    await arm.app.deployments.look_after()
+    await arm.app.deployments().look_after()
     shown = await arm.ended("old")
     assert (shown["properties"]["provisioningState"], code(shown)) == ("Failed", "DeploymentFailed")
 

@@ -275,7 +275,7 @@ async def test_two_nodes_never_run_the_same(arm: Arm) -> None:
     slow(arm)
     await arm.put(template(machine("slow"), parameters=PARAMETERS), {"secret": SECRET})
     await working(arm, "slow")
-    first = app.deployments
+    first = app.deployments()
     other = first.__class__(
         store=app.store, guard=app.guard, clouds=first._clouds, clock=first.clock, ids=first._ids,
         answer=first._answer, seal=first._seal, alone=False,

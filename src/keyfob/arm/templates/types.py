@@ -1,14 +1,16 @@
-"""Microsoft.Resources/deployments as routes of Resource Manager, at every scope."""
+"""Microsoft.Resources/deployments as routes of Resource Manager, at every scope.
+
+What reads templates is imported where it is called: a server starts without it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from keyfob.arm.listing import page
-from keyfob.arm.templates.export import export_group
 from keyfob.arm.templates.facts import GROUP, TENANT, kind_of
 from keyfob.arm.templates.records import (
     ACTIVE,
@@ -18,14 +20,13 @@ from keyfob.arm.templates.records import (
     present_deployment,
     present_operation,
 )
-from keyfob.arm.templates.request import read_wanted, template_hash
-from keyfob.arm.templates.service import Deployments
-from keyfob.arm.templates.source import read_source
-from keyfob.arm.templates.what_if import what_if
 from keyfob.declare import Action, Call, Caller, Level, Provider, ResourceType, Route, SignedIn, Target
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Reply
+
+if TYPE_CHECKING:
+    from keyfob.arm.templates.service import Deployments
 
 _NAME = "Microsoft.Resources/deployments"
 VERSIONS = (
@@ -44,8 +45,9 @@ _OLD = "/subscriptions/{subscription}/resourcegroups/{group}/deployments/{name}/
 """An older address of operations, which azure-mgmt-resource still uses for resource groups."""
 
 
-def deployments_provider(deployments: Deployments) -> Provider:
-    """`declare.Provider` for `Microsoft.Resources`. Its type is declared for lists of providers; routes answer."""
+def deployments_provider(deployments: Callable[[], Deployments]) -> Provider:
+    """`declare.Provider` for `Microsoft.Resources`. Its type is declared for lists of providers; routes answer.
+    `deployments` gives them when they are first needed."""
     routes = _Routes(deployments)
     kind = ResourceType(name=_NAME, api_versions=VERSIONS, level=Level.ANYWHERE, tracked=False)
     return Provider(namespace="Microsoft.Resources", types=(kind,), routes=routes.table(), registered=True)
@@ -56,8 +58,12 @@ def _may(verb: str) -> Action:
 
 
 class _Routes:
-    def __init__(self, deployments: Deployments) -> None:
-        self._deployments = deployments
+    def __init__(self, deployments: Callable[[], Deployments]) -> None:
+        self._later = deployments
+
+    @property
+    def _deployments(self) -> Deployments:
+        return self._later()
 
     def table(self) -> tuple[Route, ...]:
         v = VERSIONS
@@ -90,8 +96,10 @@ class _Routes:
     # --- beginning
 
     async def put(self, call: Call) -> Reply:
+        from keyfob.arm.templates.request import read_wanted
+
         id = _id(call)
-        wanted = read_wanted(call.request.body)
+        wanted = read_wanted(call.request.body, id.name)
         if kind_of(id.parent) != GROUP and not wanted.location:
             raise InvalidInput(
                 f"The 'location' property must be specified for '{id.name}'. Please see "
@@ -118,18 +126,23 @@ class _Routes:
         )
 
     async def validate(self, call: Call) -> Reply:
+        from keyfob.arm.templates.request import read_wanted
+
         id, caller = _id(call), _caller(call)
-        wanted = read_wanted(call.request.body)
-        opened, parts = await self._deployments.open(id, wanted, caller, call.cloud)
-        await self._deployments.preflight(parts, caller, call.cloud)
+        wanted = read_wanted(call.request.body, id.name)
+        opened, parts = await self._deployments.open(id, wanted, caller, call.cloud, call.request.request_id)
+        await self._deployments.preflight(parts, caller, call.request.request_id)
         record = self._deployments.record(id, wanted, opened, parts, caller, call.api_version)
         shown = present_deployment(record, [str(part.id) for part in parts])
         shown["properties"]["provisioningState"] = "Succeeded"
         return Reply.json(shown)
 
     async def what_if(self, call: Call) -> Reply:
+        from keyfob.arm.templates.request import read_wanted
+        from keyfob.arm.templates.what_if import what_if
+
         id = _id(call)
-        wanted = read_wanted(call.request.body)
+        wanted = read_wanted(call.request.body, id.name)
         body = await what_if(
             self._deployments, id, wanted, caller=_caller(call), cloud=call.cloud, request_id=call.request.request_id
         )
@@ -141,6 +154,9 @@ class _Routes:
         return Reply.json(await self._deployments.result(_id(call), call.parameters["result"]))
 
     async def hash(self, call: Call) -> Reply:
+        from keyfob.arm.templates.request import template_hash
+        from keyfob.arm.templates.source import read_source
+
         template = read_source(call.request.body).value
         if not isinstance(template, dict):
             raise InvalidInput("The template must be an object.", code="InvalidRequestContent")
@@ -221,6 +237,9 @@ class _Routes:
         return Reply.json({"template": await self._deployments.template(one)})
 
     async def export_group(self, call: Call) -> Reply:
+        from keyfob.arm.templates.export import export_group
+        from keyfob.arm.templates.source import read_source
+
         scope = ResourceId.group(call.parameters["subscription"], call.parameters["group"])
         wanted = read_source(call.request.body or b"{}").value
         return Reply.json(
