@@ -139,7 +139,7 @@ def served(manager: ResourceManager, method: str, path: str, version: str) -> st
         if found := table.match(method, path):
             versions = found[0].api_versions
             return REAL if not versions or version.lower() in {v.lower() for v in versions} else ABSENT
-    if manager.own.methods(path) | manager.registry.routes.methods(path):
+    if manager._methods(path) and not manager._declares(path):
         return ABSENT
     try:
         place = parse_path(path)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -30,6 +31,9 @@ IDENTITY = re.compile(
     re.IGNORECASE,
 )
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|tenant-?id", re.IGNORECASE)
+_PLACEHOLDER_IDENTITY = (
+    "/subscriptions/{}/resourceGroups/conformance/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+)
 REGION = "westus"
 _MINIMAL: tuple[Mapping[str, Any], ...] = ({"location": REGION, "properties": {}}, {"properties": {}})
 
@@ -43,6 +47,8 @@ class Result:
     standing: str
     status: int = 0
     problems: list[str] = field(default_factory=list)
+    excused: set[tuple[str, str]] = field(default_factory=set)
+    """Entries of `SHOWN_ANYWAY` and `LEFT_OUT` without which there would be more problems."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -120,7 +126,7 @@ class Replay:
         self._checker = Checker(documents, reply=True)
         self._requests = Checker(documents, reply=False)
         self._names: dict[tuple[str, str], set[str]] = {}
-        self._bodies: dict[str, list[tuple[str, Any]]] = {}
+        self._bodies: dict[str, list[tuple[str, str, Any]]] = {}
         for file in documents.files():
             for operation in documents.operations(file):
                 if operation.method == "PUT":
@@ -138,7 +144,8 @@ class Replay:
             example = self._documents.example(operation, key)
             body = self._body(operation, (example or {}).get("parameters", {}))
             if isinstance(body, dict):
-                self._bodies.setdefault(place.type.lower(), []).append((operation.version, body))
+                known = self._bodies.setdefault(place.type.lower(), [])
+                known.append((place.name.lower(), operation.version, body))
 
     # --- one example
 
@@ -160,6 +167,7 @@ class Replay:
         try:
             await self._prepare(operation, path, body)
             await self._before(operation, path)
+            path = await self._as_made(operation, path)
             reply = await self._server.arm(operation.method, path, body, query, **headers)
             result.status = reply.status
             self._judge(operation, result, body, reply)
@@ -196,10 +204,19 @@ class Replay:
         if result.standing != KEPT:  # what is kept has the members it was given, not those of its document
             newer = self._newer(operation)
             found = self._checker.problems(shown, schema, file)
-            result.problems += [one for one in found if not tolerated(operation, one, newer)]
+            for one in found:
+                entry = shown_anyway(operation, one)
+                if not tolerated(operation, one, newer):
+                    result.problems.append(one)
+                elif entry is not None:
+                    result.excused.add(entry)
         if isinstance(body, dict) and operation.method in ("PUT", "PATCH") and isinstance(shown, dict):
             schema = next((p["schema"] for p in operation.parameters if p.get("in") == "body"), {})
-            result.problems += missing(body, shown, _Secrets(self._documents, schema, operation))
+            hidden = _Hidden(self._documents, schema, operation)
+            if result.standing != KEPT:
+                hidden.reply = (declared["schema"], file)
+            result.problems += missing(body, shown, hidden)
+            result.excused |= hidden.left_out
 
     def _newer(self, operation: Operation) -> set[str]:
         """Names of members that the provider's documents of later versions define."""
@@ -230,6 +247,15 @@ class Replay:
                 moved["template"] = EMPTY_TEMPLATE
             if isinstance(moved.get("instanceIds"), list):
                 moved["instanceIds"] = ["0"]
+            if isinstance(moved.get("userAssignedIdentities"), dict):
+                moved["userAssignedIdentities"] = {
+                    (
+                        name
+                        if name.startswith("/")
+                        else f"{_PLACEHOLDER_IDENTITY.format(self._server.subscription)}/{name}"
+                    ): one
+                    for name, one in moved["userAssignedIdentities"].items()
+                }
             if "administratorLoginPassword" in moved:
                 moved["administratorLoginPassword"] = "Placeholder-1!"
             if _GUID.fullmatch(str(moved.get("tenantId"))):
@@ -317,25 +343,26 @@ class Replay:
         if isinstance(place, ResourceId) and operation.method == "PUT":
             chain = chain[:-1]
         for one in chain:
-            await self._make(one, operation)
+            await self._make(one, operation, path)
 
     async def _before(self, operation: Operation, path: str) -> None:
         """What must have happened to the resource before."""
         step = BEFORE.get(operation.id)
-        if step is not None:
-            method, part, body = step
-            target = re.sub(r"/providers/Microsoft\.KeyVault/locations/[^/]+/deletedVaults/([^/]+).*", part, path)
-            group = f"/subscriptions/{self._server.subscription}/resourceGroups/conformance"
-            await self._make(
-                ResourceId.parse(target.replace(f"/subscriptions/{self._server.subscription}", group)), None
-            )
-            done = await self._server.arm(
-                method,
-                target.replace(f"/subscriptions/{self._server.subscription}", group),
-                body,
-                [("api-version", "2023-07-01")],
-            )
-            assert done.status < 300, done.body
+        if step is None:
+            return
+        target = re.sub(step.pattern, step.path, path)
+        if step.makes:
+            await self._make(ResourceId.parse(target), None)
+        done = await self._server.arm(step.method, target, step.body, [("api-version", step.version)])
+        assert done.status < 300, done.body
+
+    async def _as_made(self, operation: Operation, path: str) -> str:
+        """The path with names that only the server gives."""
+        if operation.id != "WorkflowVersions_Get":
+            return path
+        workflow, word, _ = path.rpartition("/versions/")
+        made = await self._server.arm("GET", f"{workflow}/versions", None, [("api-version", operation.version)])
+        return f"{workflow}{word}{json.loads(made.body)['value'][0]['name']}"
 
     async def _extension(self, path: str) -> bool:
         """Role assignments and the like, which are no resources of the registry."""
@@ -354,17 +381,22 @@ class Replay:
         if found := re.match(r"/subscriptions/[^/]+/resourceGroups/[^/]+", path, re.IGNORECASE):
             await self._server.arm("PUT", found[0], {"location": REGION}, [("api-version", "2024-11-01")])
 
-    async def _make(self, id: ResourceId, operation: Operation | None) -> None:
-        """A resource of that id, in the best way an official example knows; silently nothing where none works."""
+    async def _make(self, id: ResourceId, operation: Operation | None, path: str = "") -> None:
+        """A resource of that id, in the best way an official example knows; silently nothing where none works. `path`
+        is the one it is made for."""
         await self._group(str(id))
         manager = self._server.app.resource_manager
         newest = _newest(manager, id.type)
+        if (await self._server.arm("GET", str(id), None, [("api-version", newest)])).status == 200:
+            return
         wanted = operation.version if operation is not None else newest
-        known = sorted(self._bodies.get(id.type.lower(), ()), key=lambda one: one[0] != wanted)
-        preferred = preferred_body(id.type, self._server.operator["tenant_id"])
+        known = sorted(
+            self._bodies.get(id.type.lower(), ()), key=lambda one: (one[0] != id.name.lower(), one[1] != wanted)
+        )
+        preferred = preferred_body(id.type, self._server.operator["tenant_id"], path)
         offered = [
             *((newest, body) for body in preferred),
-            *known[:6],
+            *(one[1:] for one in known[:6]),
             *((wanted, body) for body in _MINIMAL),
             *((newest, b) for b in _MINIMAL),
         ]
@@ -386,14 +418,40 @@ def names_in(schema: Any, found: set[str]) -> None:
         names_in(inner, found)
 
 
-class _Secrets:
-    """Which members of a request no reply shows."""
+class _Hidden:
+    """Which members of a request no reply shows: those that its schema marks, and those that `reply`, the schema of
+    the reply, has no place for."""
 
     def __init__(self, documents: Documents, schema: Any, operation: Operation) -> None:
         self._documents, self._root = documents, (schema, operation.file)
+        self._document = operation.document
+        self.left_out: set[tuple[str, str]] = set()
+        self.reply: tuple[Any, Path] | None = None
         self._checker = Checker(documents, reply=True)
 
     def hidden(self, trail: tuple[str, ...]) -> bool:
+        for start, name in LEFT_OUT:
+            if trail and trail[-1] == name and self._document.startswith(start):
+                self.left_out.add((start, name))
+                return True
+        return self._marked(trail) or (self.reply is not None and self._no_place(self.reply, trail))
+
+    def _no_place(self, place: tuple[Any, Path], trail: tuple[str, ...]) -> bool:
+        for name in trail:
+            node, file = self._documents.follow(*place)
+            if name == "[]":
+                place = (node.get("items", {}), file)
+                continue
+            shape = self._checker._shape(node, file)
+            known = {one.lower(): inner for one, inner in shape.properties.items()}
+            if shape.discriminator or not known:
+                return False  # which members it has, the value says
+            if name.lower() not in known:
+                return shape.additional is None
+            place = known[name.lower()]
+        return False
+
+    def _marked(self, trail: tuple[str, ...]) -> bool:
         place: Any = self._root
         for name in trail:
             node, file = self._documents.follow(*place)
@@ -420,25 +478,25 @@ EMPTY_TEMPLATE: Mapping[str, Any] = {
 }
 _LATER = "of a later version than the documents held; one form of a reply serves all versions"
 SHOWN_ANYWAY: Mapping[tuple[str, str], str] = {
-    ("authorization/", "createdOn"): "Azure shows it in every version (azure-cli's recordings)",
-    ("authorization/", "updatedOn"): "Azure shows it in every version (azure-cli's recordings)",
-    ("authorization/", "createdBy"): "Azure shows it in every version (azure-cli's recordings)",
-    ("authorization/", "updatedBy"): "Azure shows it in every version (azure-cli's recordings)",
-    ("authorization/", "isDataAction"): "Azure shows it in every version (azure-cli's recordings)",
-    ("msi/", "clientSecretUrl"): "2018-11-30 shows it (azure-cli's recordings)",
-    ("keyvault/", "isDataAction"): "lists of operations show it in every version",
-    ("resources/", "count"): "lists of subscriptions and tenants carry it (azure-cli's recordings)",
     ("servicebus/", "publicNetworkAccess"): _LATER,
     ("servicebus/", "premiumMessagingPartitions"): _LATER,
     ("servicebus/", "minimumTlsVersion"): _LATER,
     ("servicebus/", "sizeInBytes"): _LATER,
-    ("web/", "adminEnabled"): "Azure shows it (azure-cli's recordings)",
     ("sql/", "principalType"): _LATER,
     ("sql/", "nameAvailable"): "beside `available`, which the document has: what other services call it",
     ("authorization/", "condition"): "built-in roles with conditions show them in every version",
+    ("compute/", "sizeInGb"): "of an image's disk: Azure shows it (azure-docs, `az vm image show`)",
+    ("compute/", "sizeInBytes"): "of an image's disk: Azure shows it (azure-cli's recordings)",
+    ("web/", "sku"): "of a site: azure-cli reads it at this version",
     ("authorization/", "conditionVersion"): "built-in roles with conditions show them in every version",
 }
 """Members that a document of that folder does not know, and that replies have all the same."""
+LEFT_OUT: Mapping[tuple[str, str], str] = {
+    ("apimanagement/", "sourceApiId"): "what an API was copied from: the examples' own replies leave it out",
+    ("keyvault/", "value"): "of a secret: the document says in words that it is never returned",
+    ("compute/", "additionalUnattendContent"): "holds passwords, which the document forgot to mark",
+}
+"""Members of requests that replies of that folder could have, and have not."""
 
 
 def tolerated(operation: Operation, problem: str, newer: set[str]) -> bool:
@@ -456,7 +514,15 @@ def tolerated(operation: Operation, problem: str, newer: set[str]) -> bool:
         return True
     if where == "$.systemData" or where.endswith("].systemData"):
         return True  # of every type since 2020-06-01, as Resource Manager has it; not every document says so
-    return any(operation.document.startswith(start) and name == known for start, known in SHOWN_ANYWAY)
+    return shown_anyway(operation, problem) is not None
+
+
+def shown_anyway(operation: Operation, problem: str) -> tuple[str, str] | None:
+    """The entry of `SHOWN_ANYWAY` that knows of the problem."""
+    where, _, what = problem.partition(": ")
+    name = where.rpartition(".")[2]
+    known = ((start, one) for start, one in SHOWN_ANYWAY if operation.document.startswith(start) and name == one)
+    return next(known, None) if what == "no such member" else None
 
 
 _LOOSE = re.compile(
@@ -465,7 +531,7 @@ _LOOSE = re.compile(
 )
 
 
-def missing(given: Any, shown: Any, secrets: _Secrets, at: tuple[str, ...] = ()) -> Iterator[str]:
+def missing(given: Any, shown: Any, secrets: _Hidden, at: tuple[str, ...] = ()) -> Iterator[str]:
     """Members that a request set and the reply does not show."""
     if given is None or secrets.hidden(at) or (at and _LOOSE.search(at[-1])):
         return

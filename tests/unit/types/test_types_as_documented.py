@@ -128,3 +128,36 @@ async def test_why_a_name_is_not_to_be_had(world: Any, path: str, version: str, 
     if kind:
         for other in ({}, {"type": 1}, {"type": "Microsoft.Nothing/nothings"}):
             assert (await world.send("POST", f"{PROVIDERS}/{path}", {"name": "a"} | other, v=version)).status == 400
+
+
+@pytest.mark.parametrize("slot", ["", "/slots/stage"])
+async def test_settings_that_stand_for_secrets(world: Any, slot: str) -> None:
+    site, v = f"{GROUP}/providers/Microsoft.Web/sites/shop", "2023-12-01"
+    await world.ok("PUT", site, HERE, v=v)
+    site += slot
+    identity = {"identity": {"type": "SystemAssigned"}} if slot else {}
+    await world.ok("PUT", site, HERE | identity, v=v)
+    settings = {
+        "A": "@Microsoft.KeyVault(SecretUri=https://v1.vault.azure.net/secrets/one/3)",
+        "B": "@Microsoft.KeyVault(VaultName=v1;SecretName=two)",
+        "C": "@Microsoft.KeyVault(SecretUri=http://[)",
+        "D": "@Microsoft.KeyVault()",
+        "plain": "hunter2",
+    }
+    await world.ok("PUT", f"{site}/config/appsettings", {"properties": settings}, v=v)
+    strings = {"db": {"value": settings["B"], "type": "SQLAzure"}, "raw": {"value": "hunter2", "type": "Custom"}}
+    await world.ok("PUT", f"{site}/config/connectionstrings", {"properties": strings}, v=v)
+    path = f"{site}/config/configreferences"
+    listed = await world.send("GET", f"{path}/appsettings", v=v, who="reader")
+    assert b"hunter2" not in listed.body
+    rows = {row["name"]: row["properties"] for row in listed.json["value"]}
+    known = "Initialized" if slot else "MSINotEnabled"
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "A": known, "B": known, "C": "InvalidSyntax", "D": "InvalidSyntax",
+    }  # fmt: skip
+    assert (rows["A"]["vaultName"], rows["A"]["secretName"], rows["A"]["secretVersion"]) == ("v1", "one", "3")
+    assert "secretVersion" not in rows["B"]
+    one = await world.ok("GET", f"{path}/connectionstrings/DB", v=v)
+    assert (one["name"], one["properties"]["secretName"]) == ("db", "two")
+    assert (await world.send("GET", f"{path}/appsettings/plain", v=v)).status == 404
+    assert (await world.send("GET", f"{path}/appsettings", v=v, who="nobody")).status == 403

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keyfob.arm.keys import DerivedKeys
 from keyfob.arm.shapes import Shaped, answering, check_name_route, posting, setting, unique
-from keyfob.declare import IdentitySupport, OnPut, PostAction, Provider, ResourceType
-from keyfob.hosts.app_service import config, operations, plans, stacks
+from keyfob.declare import IdentitySupport, OnPut, PostAction, Provider, ResourceType, Route
+from keyfob.hosts.app_service import config, operations, plans, references, stacks
 from keyfob.hosts.app_service.model import API_VERSIONS, NAME, NAMED_ALIKE, PLAN, SITE, SLOT
 from keyfob.store.port import Store
 
@@ -38,8 +38,12 @@ def app_service(*, store: Store, master_key: bytes) -> Provider:
         in_use=lambda name: f"Hostname '{name}' already exists. Please select a different name.",
         asked=NAMED_ALIKE,
     )
-    routes = (check, *config.routes(store, SITE), *config.routes(store, SLOT), *plans.routes(), *stacks.routes())
+    routes = (check, *_reads(store, SITE), *_reads(store, SLOT), *plans.routes(), *stacks.routes())
     return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
+
+
+def _reads(store: Store, kind: str) -> tuple[Route, ...]:
+    return (*config.routes(store, kind), *references.routes(store, kind))
 
 
 def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> list[ResourceType]:
