@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha1
 from pathlib import Path
@@ -20,16 +21,29 @@ from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Caller
 from keyfob.errors import InvalidInput, NotFound
 from keyfob.hosts.caller import Secret
+from keyfob.hosts.dialects.arc import ARC
+from keyfob.hosts.dialects.azure_ml import AZURE_ML
 from keyfob.hosts.dialects.dialect import Dialect, Opening, Place, TokenQuery
 from keyfob.hosts.dialects.imds import IMDS
 from keyfob.hosts.dialects.table import DIALECTS
 from keyfob.hosts.endpoints import OPEN, Endpoint, Speaking, Wish, identity_disabled, outside_variables, running_host
-from keyfob.hosts.kinds import MACHINE_LEARNING, SITE, Kind, identity_of, kind_of, names_of_hosts
+from keyfob.hosts.handed import KeyFolder, empty, machine_folder, shown_folder
+from keyfob.hosts.kinds import (
+    CLOUD_SHELL,
+    CONSOLE,
+    FOLDERS,
+    SITE,
+    Kind,
+    identity_of,
+    kind_of,
+    names_of_hosts,
+)
 from keyfob.hosts.sandbox.control import Sockets
 from keyfob.hosts.sandbox.protocol import ENDPOINTS, SERVICE_ADDRESS, OpenRequest
 from keyfob.hosts.token_endpoint import HostToken, TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata
 from keyfob.identities.attached import Attachments
+from keyfob.identities.choose import IdentityNotFound
 from keyfob.resource_id import ResourceId
 from keyfob.servers.dns import DnsServer
 from keyfob.servers.http import HttpServer, Listening
@@ -54,11 +68,15 @@ class Inhabited:
     listening: list[Listening]
     dns: DnsServer
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
+    """What the program was handed files in."""
 
     async def close(self) -> None:
         for one in self.listening:
             one.close()
         self.dns.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -122,7 +140,11 @@ class Hosts:
         knows: Callable[[str], bool],
         bundle: Path,
         pinned: Pinned,
+        handed: Path,
     ) -> None:
+        """`handed` holds the folders of files that sandboxes show."""
+        self._handed = handed
+        empty(handed)
         self._store = store
         self._guard = guard
         self._metadata = metadata
@@ -150,7 +172,7 @@ class Hosts:
         key = (host.id.key, *wish, *(dialect.name for dialect in host.dialects), whose)
         async with self._opening:  # two that ask at once get the same one
             if key not in self._endpoints:
-                self._endpoints[key] = await self._open(host)
+                self._endpoints[key] = await self._open(self._with_files(host, None))
         return self._endpoints[key]
 
     async def _open(self, host: _Host) -> Endpoint:
@@ -173,7 +195,9 @@ class Hosts:
         """Serves a sandbox's sockets as the host, when the token may be it. Raises a Problem to refuse."""
         host_id = ResourceId.parse(asked.resource_id)
         caller = await self._admit(asked, host_id)
-        return await self.inhabit(host_id, sockets, Wish(asked.dialect, asked.service_account, asked.client_id), caller)
+        wish = Wish(asked.dialect, asked.service_account, asked.client_id)
+        folder = shown_folder(asked.folder, self._handed) if asked.folder else None
+        return await self.inhabit(host_id, sockets, wish, caller, folder)
 
     async def inhabit(
         self,
@@ -181,17 +205,19 @@ class Hosts:
         sockets: Sequence[socket.socket],
         wish: Wish | None = None,
         caller: Caller | None = None,
+        folder: Path | None = None,
     ) -> Inhabited:
         """Serves the sockets of `ENDPOINTS` as the host, for a sandbox that is known to be its own: nothing is asked.
 
-        Those that the host's kind does not use are closed, so that a program may have the port. Raises `NotFound`,
-        `InvalidInput`.
+        Those that the host's kind does not use are closed, so that a program may have the port. `folder` is shown to
+        the program at the dialect's place in `kinds.FOLDERS`. Raises `NotFound`, `InvalidInput`.
         """
         given = Sockets(*sockets)
         host = await self._host(host_id, wish or Wish(), caller)
+        host = self._with_files(host, folder)
         dns = DnsServer(lambda name: SERVICE_ADDRESS if self._knows(name) else None)
         await dns.listen(udp=given.dns_udp, tcp=given.dns_tcp)
-        inhabited = Inhabited([await self._open_door(given.https)], dns)
+        inhabited = Inhabited([await self._open_door(given.https)], dns, folder=folder)
         variables: dict[str, str] = {}
         for name in Sockets._fields:
             if name in {"https", "dns_udp", "dns_tcp"}:
@@ -208,6 +234,15 @@ class Hosts:
         return inhabited
 
     async def _admit(self, asked: OpenRequest, host_id: ResourceId) -> Caller:
+        if host_id == CONSOLE:  # everybody's own
+            return await self._guard.authenticate(
+                f"Bearer {asked.token}",
+                audiences=frozenset(
+                    name for cloud in self._clouds.values() for name in cloud.audiences["resource_manager"]
+                ),
+                tenant_id=None,
+                now=self._clock.now(),
+            )
         subscription = await get_subscription(self._store, host_id.subscription_id or "")
         if subscription is None:
             raise NotFound(f"There is no host {host_id}.")
@@ -224,29 +259,41 @@ class Hosts:
 
     async def _host(self, host_id: ResourceId, wish: Wish, caller: Caller | None) -> _Host:
         """Raises `NotFound` for what is no host, `InvalidInput` for a dialect that is none."""
+        if host_id == CONSOLE:
+            return _Host(CONSOLE, CLOUD_SHELL, wish, _dialects(CLOUD_SHELL, wish), self._new_opening(), caller)
         resource = await get_resource(self._store, host_id)
         kind = kind_of(resource.type) if resource is not None else None
         if resource is None or kind is None:
             raise NotFound(f"There is no host {host_id}: a host is a {names_of_hosts()}.")
         stored = ResourceId.parse(resource.id)
         disabled = kind is SITE and await identity_disabled(self._store, stored)
+        dialects = () if disabled else _dialects(kind, wish)
         return _Host(
             id=stored,
             kind=kind,
             wish=wish,
-            dialects=() if disabled else _dialects(kind, wish),
-            opening=Opening(
-                secret=Secret.new(self._ids),
-                windows=kind is SITE and resource.properties.get("reserved") is not True,
-            ),
+            dialects=dialects,
+            opening=self._new_opening(windows=kind is SITE and resource.properties.get("reserved") is not True),
             caller=caller,
-            client_id=wish.client_id or (await self._default_identity(stored) if kind is MACHINE_LEARNING else ""),
+            client_id=wish.client_id or (await self._default_identity(stored) if AZURE_ML in dialects else ""),
         )
 
+    def _new_opening(self, *, windows: bool = False) -> Opening:
+        return Opening(secret=Secret.new(self._ids), windows=windows)
+
+    def _with_files(self, host: _Host, folder: Path | None) -> _Host:
+        """The host with the files that its dialects come with, in `folder` or, without one, the machine's own."""
+        if ARC not in host.dialects:
+            return host
+        shown = FOLDERS[ARC.name]
+        keys = KeyFolder(folder or machine_folder(shown), shown, self._ids)
+        return replace(host, opening=replace(host.opening, keys=keys))
+
     async def _default_identity(self, host_id: ResourceId) -> str:
-        """What an Azure ML compute's variable names: its user-assigned identity, when it has none of its own."""
+        """What an Azure ML program's variable names: the identity of its own, else the first that was assigned."""
         found = await self._attachments.of(identity_of(host_id))
-        return found.user[0].client_id if found.user and found.system is None else ""
+        one = found.system or next(iter(found.user), None)
+        return one.client_id if one else ""
 
     async def _listen(self, sock: socket.socket, host: _Host, name: str) -> Listening:
         """Answers on a socket as the host, in the dialects that belong there."""
@@ -268,6 +315,10 @@ class Hosts:
         return await self._server.listen(sock=sock, handler=speaking, tls=tls, listener=str(host.id))
 
     async def _issue(self, host: _Host, dialect: Dialect, query: TokenQuery) -> HostToken:
+        if dialect.of_user:
+            if host.caller is None:
+                raise IdentityNotFound
+            return await self._tokens.issue_own(host.caller.tenant_id, host.caller.principal_id, query.resource)
         return await self._tokens.issue(
             host.id,
             query.selector,

@@ -311,6 +311,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             knows=front_door.knows,
             bundle=trust.bundle,
             pinned=Pinned(trust.authority, settings.certificates / "service-fabric", clock.now),
+            handed=settings.data / "handed",
         )
         late.append(hosts)
         managers.append(resource_manager)

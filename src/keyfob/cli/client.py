@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from keyfob.cli.failure import Failure
-from keyfob.hosts.kinds import kind_of
+from keyfob.hosts.kinds import CONSOLE, kind_of
 from keyfob.resource_id import ResourceId
 
 __all__ = ["LOCAL_API", "RESOURCES_API", "Answer", "Client", "Failure", "operator_file", "sentence"]
@@ -120,9 +120,12 @@ class Client:
         """A resource id, or the name of a host in the operator's subscription → its resource id.
 
         A part of something is named with it: `site/slot`, `cluster/application`, `set/0` (or Azure's own `set_0`).
+        `cloud-shell` is one's own.
         """
         if name.startswith("/"):
             return name
+        if name.lower() == "cloud-shell":
+            return str(CONSOLE)
         subscription = self.operator["subscription_id"]
         found = self.arm_json("GET", f"/subscriptions/{subscription}/resources", api_version=RESOURCES_API)["value"]
         hosts = [row["id"] for row in found if kind_of(row["type"]) and name.lower() in _names(row["id"])]

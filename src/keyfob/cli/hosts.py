@@ -17,8 +17,9 @@ import click
 
 from keyfob.cli.client import Client, Failure
 from keyfob.cli.output import data_option, output_option, say, show_json, tenant_option
-from keyfob.hosts.kinds import DIALECTS
+from keyfob.hosts.kinds import DIALECTS, FOLDERS, kind_of
 from keyfob.hosts.sandbox.environment import leads_elsewhere
+from keyfob.resource_id import ResourceId
 
 host_option = click.option(
     "--as", "host", required=True, metavar="RESOURCE", help="The host: its name (site/slot, set/0), or its resource id."
@@ -58,16 +59,18 @@ def run(
     from keyfob.hosts.sandbox.run import run_in_sandbox
 
     client = Client(data, tenant)
+    host_id = client.find_host(host)
     try:
         code = run_in_sandbox(
             control=data / "control.sock",
-            resource_id=client.find_host(host),
+            resource_id=host_id,
             token=client.token(client.operator["audience"]),
             command=command,
             ca_pem=(data / "ca" / "ca.crt").read_bytes(),
             cover=[data],
             verbose=verbose,
             dialect=dialect or "",
+            folder=FOLDERS.get(dialect or _spoken(host_id), ""),
         )
     except SandboxUnavailable as refused:
         if refused.code == "SandboxRefused":
@@ -148,14 +151,20 @@ def _wish(dialect: str | None) -> Mapping[str, str]:
     return {"dialect": dialect} if dialect else {}
 
 
-def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path) -> str:
-    """A token from an opened endpoint, asked for in its dialect."""
+def _spoken(host_id: str) -> str:
+    """The host's own main dialect; "" for what is no host, which the server refuses."""
+    kind = kind_of(ResourceId.parse(host_id).type)
+    return kind.dialects[0] if kind else ""
+
+
+def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path, key: str = "") -> str:
+    """A token from an opened endpoint, asked for in its dialect. `key` is what a challenge told us to read."""
     from keyfob.hosts.dialects.table import DIALECTS as SPOKEN
 
     if not opened["endpoint"]:
         raise Failure("The host has no token endpoint: its settings disable it.")
     dialect, variables = SPOKEN[opened["dialect"]], opened["variables"]
-    secret = variables.get("IDENTITY_HEADER") or variables.get("MSI_SECRET") or ""
+    secret = key or variables.get("IDENTITY_HEADER") or variables.get("MSI_SECRET") or ""
     asked = dialect.ask(opened["endpoint"], secret, resource, client_id)
     request = urllib.request.Request(asked.url, asked.body, dict(asked.headers))  # noqa: S310  (the server's own URL)
     trusted = ssl.create_default_context(cafile=str(data / "ca" / "ca.crt"))
@@ -166,6 +175,9 @@ def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path) -
     except urllib.error.HTTPError as refused:
         with refused:
             said = refused.read()
+        challenge = (refused.headers.get("Www-Authenticate") or "").removeprefix("Basic realm=")
+        if refused.code == 401 and challenge and not key:
+            return _ask(opened, resource, client_id, data, Path(challenge).read_text())
         raise Failure(f"The host's token endpoint answered {refused.code}: {_sentence(said)}") from refused
 
 

@@ -11,10 +11,10 @@ import msgspec
 from keyfob.arm.model import Resource
 from keyfob.arm.resources import get_resource
 from keyfob.clock import Clock, Ids
-from keyfob.declare import Action, Call, Caller, Provider, Route
+from keyfob.declare import Action, Call, Caller, Provider, Route, SignedIn
 from keyfob.errors import InvalidInput, NotFound, Problem
 from keyfob.hosts.dialects.dialect import Dialect, Opening, TokenQuery, not_here
-from keyfob.hosts.kinds import SITE, kind_of, runs
+from keyfob.hosts.kinds import CONSOLE, SITE, kind_of, runs
 from keyfob.hosts.token_endpoint import HostToken
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Session
@@ -138,7 +138,16 @@ def endpoints_provider(open_endpoint: OpenEndpoint) -> Provider:
     return Provider(
         namespace="Keyfob.Hosts",
         registered=True,
-        routes=(Route("POST", "/{+scope}/providers/Keyfob.Hosts/openEndpoint", OPEN, open_),),
+        routes=(
+            Route("POST", "/{+scope}/providers/Keyfob.Hosts/openEndpoint", OPEN, open_),
+            Route(
+                "POST",
+                f"{CONSOLE}/providers/Keyfob.Hosts/openEndpoint",
+                SignedIn("a Cloud Shell gives its owner tokens of the owner, and nobody else's"),
+                open_,
+                lambda parameters, target: CONSOLE,
+            ),
+        ),
     )
 
 

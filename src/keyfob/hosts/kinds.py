@@ -106,6 +106,13 @@ DIALECTS = (
 )
 """The names in `dialects.table.DIALECTS`, for who needs no more than names."""
 
+FOLDERS: Mapping[str, str] = {
+    "arc": "/var/opt/azcmagent/tokens",
+    "workload-identity": "/var/run/secrets/azure/tokens",
+}
+"""Dialects that come with files → where a program finds them in a sandbox: Arc's clients look nowhere else, and the
+other is where the webhook of Kubernetes mounts it."""
+
 CONSOLE = ResourceId(("providers", "Microsoft.Portal", "consoles", "default"))
 """The Cloud Shell of whoever asks: it belongs to no subscription and is stored nowhere."""
 

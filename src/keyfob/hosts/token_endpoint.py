@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from keyfob.clock import Clock
-from keyfob.directory.model import ServicePrincipal, Tenant
+from keyfob.directory.model import ServicePrincipal, Tenant, User
 from keyfob.directory.offered import NOT_OFFERED
 from keyfob.directory.principals import app_roles_of, get_principal
 from keyfob.directory.records import APP_ROLE_ASSIGNMENTS, APPLICATIONS, MEMBERSHIPS, SERVICE_PRINCIPALS, TENANTS
@@ -30,6 +30,9 @@ from keyfob.identities.choose import IdentityNotFound, choose
 from keyfob.identities.model import Attached, Selector
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
+
+SHELL_CLIENT = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+"""What a user's tokens in Cloud Shell are for: the command line, which is the program there."""
 
 REMEMBERED = 10_000
 """Tokens kept at most; the oldest goes first. A token is about 2 kB."""
@@ -129,6 +132,45 @@ class TokenEndpoint:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[place] = (version, token)
         return token
+
+    async def issue_own(self, tenant_id: str, principal_id: str, resource: str) -> HostToken:
+        """A token of the user or service principal itself, for Cloud Shell, which has no identity of its own.
+
+        Raises `IdentityNotFound` when it is gone or disabled, `InvalidInput` with the code `invalid_resource`.
+        """
+        tenant = await get_tenant(self._store, tenant_id)
+        principal = await get_principal(self._store, tenant_id, principal_id)
+        if tenant is None or not isinstance(principal, ServicePrincipal | User) or not principal.enabled:
+            raise IdentityNotFound
+        wanted = await find_resource(self._store, tenant, resource, self._closed)
+        if isinstance(principal, User):
+            client_id = SHELL_CLIENT
+            minted = self._tokens.mint_user(
+                tenant=tenant,
+                user=principal,
+                client_id=client_id,
+                audience=wanted.audience,
+                scopes=("user_impersonation",),
+                version=wanted.version,
+            )
+        else:
+            client_id = principal.app_id
+            minted = self._tokens.mint_application(
+                tenant=tenant,
+                principal=principal,
+                audience=wanted.audience,
+                roles=await app_roles_of(self._store, tenant.id, principal.id, wanted.principal.app_id),
+                version=wanted.version,
+            )
+        return HostToken(
+            token=minted.token,
+            client_id=client_id,
+            principal_id=principal.id,
+            resource=resource,
+            issued=self._clock.now(),
+            not_before=minted.not_before,
+            expires_on=minted.expires_on,
+        )
 
     def recall(self, host_id: ResourceId, selector: Selector, resource: str, now: float) -> HostToken | None:
         """The token `issue` would give, when memory alone can tell; never one that a change has touched."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -24,7 +26,10 @@ from keyfob.directory.principals import create_service_principal
 from keyfob.directory.seal import Seal
 from keyfob.directory.tenants import create_tenant
 from keyfob.directory.tokens import Tokens
-from keyfob.hosts.token_endpoint import TokenEndpoint
+from keyfob.hosts.caller import Secret
+from keyfob.hosts.dialects.dialect import Dialect, Opening, TokenQuery
+from keyfob.hosts.endpoints import Speaking, running_host
+from keyfob.hosts.token_endpoint import HostToken, TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, SigningCertificate
 from keyfob.identities.attached import Attachments
 from keyfob.identities.model import StoredIdentity, SystemIdentity
@@ -109,6 +114,24 @@ class House:
         assert row is not None
         await self.put(msgspec.structs.replace(row.value, **changes))
 
+    async def host(
+        self, id: ResourceId, *, system: bool = True, user: tuple[str, ...] = (), **properties: object
+    ) -> ResourceId:
+        """A host of any type; its own identity goes by its name."""
+        own = self.identities.get(id.name) or await self.principal(id.name) if system else None
+        held = SystemIdentity(principal_id=own.id, client_id=own.app_id) if own else None
+        await self.put(
+            Resource(
+                id=str(id),
+                type=id.type,
+                name=id.name,
+                tenant_id=TENANT,
+                identity=StoredIdentity(system=held, user=user),
+                properties=properties,
+            )
+        )
+        return id
+
     async def attach(self, *, system: bool = False, user: tuple[str, ...] = ()) -> None:
         own = self.identities.get("web") or (await self.principal("web") if system else None)
         held = SystemIdentity(principal_id=own.id, client_id=own.app_id) if system and own else None
@@ -170,3 +193,75 @@ async def house(store: Store, clock: FakeClock, ids: CountingIds, metadata_certi
         )
     )
     return made
+
+
+# --- other dialects
+
+SECRET = "the-hosts-own-secret"
+
+
+@dataclass
+class Keys:
+    """One-time keys in memory."""
+
+    given: list[str] = field(default_factory=list)
+
+    def new(self) -> str:
+        self.given.append(f"key-{len(self.given)}")
+        return f"/var/opt/azcmagent/tokens/{len(self.given)}.key"
+
+    def spend(self, key: str) -> bool:
+        if key not in self.given:
+            return False
+        self.given[self.given.index(key)] = ""
+        return True
+
+
+class Talk:
+    """Talks to a house's host in some dialects."""
+
+    def __init__(self, house: House, host_id: ResourceId, *dialects: Dialect, windows: bool = False) -> None:
+        self.keys = Keys()
+        self.house = house
+        self.host_id = host_id
+        self.dialects = dialects
+        opening = Opening(secret=Secret(SECRET), windows=windows, keys=self.keys)
+        self._speaking = Speaking(dialects, opening, issue=self._issue, clock=house.clock, ids=house.ids)
+
+    async def _issue(self, dialect: Dialect, query: TokenQuery) -> HostToken:
+        if dialect.of_user:
+            return await self.house.endpoint.issue_own(TENANT, self.house.identities["me"].id, query.resource)
+        return await self.house.endpoint.issue(
+            self.host_id,
+            query.selector,
+            query.resource,
+            bypass_cache=query.bypass_cache,
+            refused=query.refused,
+            lone_user_identity=dialect.lone_user_identity,
+            admit=lambda: running_host(self.house.store, self.host_id),
+        )
+
+    async def ask(
+        self,
+        path: str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        more: str = "",
+        **query: str,
+    ) -> tuple[int, dict[str, Any], Reply]:
+        """Status, body and reply. `more` is put behind the query as it is."""
+        target = f"{path or self.dialects[0].path}?{urlencode(query)}{more}"
+        decoded, raw, fields = parse_target(target)
+        reply = await self._speaking(
+            Request(method, decoded, fields, Fields((headers or {}).items()), body, raw_path=raw, scheme="http")
+        )
+        assert reply.content_type == "application/json; charset=utf-8"
+        return reply.status, msgspec.json.decode(reply.body), reply
+
+
+@pytest.fixture
+def talk() -> type[Talk]:
+    """`talk(house, host_id, *dialects)`."""
+    return Talk

@@ -18,8 +18,6 @@ from keyfob.wire.http import Reply, Request
 PATH = imds.TOKEN_PATH
 FIRST = "2019-08-15"
 VERSION = "2020-06-01"
-FOLDER = "/var/opt/azcmagent/tokens"
-"""Clients take a file from here and from nowhere else."""
 
 
 def parse(request: Request, opening: Opening) -> TokenQuery:
@@ -75,5 +73,4 @@ ARC = Dialect(
     refuse=refuse,
     variables=variables,
     ask=ask,
-    folder=FOLDER,
 )

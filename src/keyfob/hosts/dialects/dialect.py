@@ -67,17 +67,18 @@ class Place:
 
 
 class Asking(Protocol):
-    """How a program of the host asks, for `keyfob token`: method, URL, headers and body from the dialect's variables
-    and address."""
+    """How a program of the host asks, from the dialect's address and secret: for `keyfob token`."""
 
     def __call__(self, url: str, secret: str, resource: str, client_id: str) -> Ask: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
+    """A request for a token, as a program of the host makes it: GET, or POST when there is a body."""
+
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Dialect:
     title: str
     """For people."""
     socket: str
-    """The row of `sandbox.protocol.ENDPOINTS` it is served on."""
+    """The row of `sandbox.protocol.ENDPOINTS` it is served on; "" when it has no endpoint at all."""
     path: str
     """Lower-case, without a trailing slash: requests for any other are not its."""
     parse: Callable[[Request, Opening], TokenQuery]
@@ -106,8 +107,6 @@ class Dialect:
     of_user: bool = False
     """Tokens are not the host's but of whoever opened it."""
     tls: bool = False
-    folder: str = ""
-    """Where a program finds the files that go with it."""
 
 
 SELECTORS: Mapping[str, str] = {

@@ -13,6 +13,7 @@ from keyfob.hosts.dialects.dialect import Dialect
 from keyfob.hosts.dialects.imds import IMDS
 from keyfob.hosts.dialects.service_fabric import SERVICE_FABRIC
 from keyfob.hosts.dialects.vm_extension import VM_EXTENSION
+from keyfob.hosts.dialects.workload_identity import WORKLOAD_IDENTITY
 
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect
@@ -25,5 +26,6 @@ DIALECTS: Mapping[str, Dialect] = {
         SERVICE_FABRIC,
         ARC,
         CLOUD_SHELL,
+        WORKLOAD_IDENTITY,
     )
 }

@@ -55,6 +55,7 @@ def run_in_sandbox(
     cover: Sequence[Path],
     verbose: bool = False,
     dialect: str = "",
+    folder: str = "",
     environ: Mapping[str, str] | None = None,
     kernel: Kernel | None = None,
 ) -> int:
@@ -63,7 +64,7 @@ def run_in_sandbox(
     `control` is the server's control socket, `token` an operator's bearer token, `ca_pem` the authority the program is
     to trust. `cover` are folders and files of the server, hidden from the program; the first folder shows the
     sandbox's certificate files instead. `verbose` tells on stderr what was changed; `dialect` is another token
-    endpoint's than the host's own.
+    endpoint's than the host's own, `folder` where the program is to find files that the server hands it.
 
     The last act of a single-threaded process: it leaves this one in the sandbox's user namespace. Raises
     SandboxUnavailable (no namespaces here; no server; refused) before the program has started, never after.
@@ -73,7 +74,7 @@ def run_in_sandbox(
     if sys.platform != "linux":
         raise SandboxUnavailable(_OTHER_SYSTEM)
     kernel = kernel or Kernel()
-    with _connect(control) as connection, _home(cover) as home:
+    with _connect(control) as connection, _home(cover) as home, _handed(home if folder else "") as handed:
         program = inside.Program(
             command=command,
             environment=dict(os.environ if environ is None else environ),
@@ -83,9 +84,11 @@ def run_in_sandbox(
             cover=[str(path) for path in cover],
             sockets=[str(control)],
             ca_pem=ca_pem,
+            grafts=[(handed, folder)] if folder else [],
         )
+        request = protocol.OpenRequest(resource_id=resource_id, token=token, dialect=dialect, folder=handed)
         with _Sandbox(kernel, program, connection) as sandbox:
-            sandbox.open(connection, protocol.OpenRequest(resource_id=resource_id, token=token, dialect=dialect))
+            sandbox.open(connection, request)
             for note in sandbox.wait_until_prepared():
                 if verbose:
                     _say(note)
@@ -260,6 +263,26 @@ def _home(cover: Sequence[Path]) -> Iterator[str]:
         yield folder
     finally:
         os.rmdir(folder)
+
+
+@contextmanager
+def _handed(home: str) -> Iterator[str]:
+    """A folder below the server's, for its files; the server takes it away, and so do we. "" when none is wanted."""
+    if not home:
+        yield ""
+        return
+    folder = f"{home}/handed/{os.urandom(8).hex()}"
+    os.makedirs(folder, 0o700)
+    with suppress(PermissionError):
+        owner = os.stat(home)
+        os.chown(os.path.dirname(folder), owner.st_uid, owner.st_gid)  # root may be the client of another's server
+        os.chown(folder, owner.st_uid, owner.st_gid)
+    try:
+        yield folder
+    finally:
+        import shutil  # few sandboxes need it, and it takes 5 ms
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_line(connection: socket.socket) -> bytes:
