@@ -7,8 +7,6 @@ never a token: only what the guard made of it.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -18,10 +16,10 @@ from keyfob.access.decide import Ungranted
 from keyfob.clock import Ids
 from keyfob.declare import Action, Allowed, Caller, Decision, Denied
 from keyfob.resource_id import ResourceId
+from keyfob.store.bounded_log import BoundedLog
 from keyfob.store.port import Store
 from keyfob.store.records import Records
 
-_log = logging.getLogger(__name__)
 _Line = tuple[int, float, str, Caller, Action, ResourceId, Decision, str]
 
 
@@ -50,13 +48,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     service: str = ""
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """How many denials were ever written, and over how many rows."""
-
-    written: int = 0
-    size: int = 0
-
-
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for; empty values do not narrow. `since` is epoch seconds."""
 
@@ -78,8 +69,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 ENTRIES = Records("access.decisions", Entry)
 """Denials, under the number of their row."""
-HEADS = Records("access.decision_log", Head)
-_HEAD = "head"
 _PRINCIPAL_TYPES = {"app": "ServicePrincipal", "user": "User"}
 """By the token's `idtyp`."""
 
@@ -89,13 +78,12 @@ class DecisionLog:
 
     def __init__(self, store: Store, ids: Ids, *, size: int = 10_000) -> None:
         self._store = store
-        self._size = size
         self._run = ids.token(6)
         self._count = 0
         self._allowed: deque[_Line] = deque(maxlen=size)
         self._denied: deque[_Line] = deque(maxlen=size)
-        self._unwritten: deque[_Line] = deque(maxlen=size)
-        self._writing = asyncio.Lock()
+        self._kept = BoundedLog(store, ENTRIES, head="access.decision_log", size=size, row=self._entry)
+        self.flush, self.run = self._kept.flush, self._kept.run
 
     def add(
         self,
@@ -114,7 +102,7 @@ class DecisionLog:
             self._allowed.append(line)
         else:
             self._denied.append(line)
-            self._unwritten.append(line)
+            self._kept.add(line)
 
     async def find(self, question: Question, limit: int = 100) -> list[Entry]:
         """The newest first, from memory and, of denials, from the store."""
@@ -128,34 +116,6 @@ class DecisionLog:
             wanted += [entry for entry in stored if entry.id not in known and question.fits(entry)]
         wanted.sort(key=lambda entry: entry.time, reverse=True)
         return wanted[:limit]
-
-    async def flush(self) -> None:
-        """Writes the denials not yet in the store, in one transaction. They stay queued when that fails."""
-        async with self._writing:
-            batch = list(self._unwritten)
-            if not batch:
-                return
-            async with self._store.transaction() as tx:
-                stored = await HEADS.get(tx, _HEAD)
-                head = stored.value if stored else Head(size=self._size)
-                if head.size != self._size:
-                    for row in await ENTRIES.list(tx, after=_row(self._size - 1)):
-                        await ENTRIES.delete(tx, row.key)
-                for place, line in enumerate(batch, head.written):
-                    await ENTRIES.put(tx, _row(place % self._size), self._entry(line))
-                await HEADS.put(tx, _HEAD, Head(written=head.written + len(batch), size=self._size))
-            last = batch[-1][0]
-            while self._unwritten and self._unwritten[0][0] <= last:
-                self._unwritten.popleft()
-
-    async def run(self, every: float = 1.0) -> None:
-        """Flushes again and again, until cancelled; then once more is the caller's business."""
-        while True:
-            await asyncio.sleep(every)
-            try:
-                await self.flush()
-            except Exception:
-                _log.exception("refusals could not be written to the decision log; they are kept in memory")
 
     def _id(self, number: int) -> str:
         return f"{self._run}-{number}"
@@ -190,10 +150,6 @@ def _granted(decision: Allowed) -> str:
     if not decision.role:
         return decision.by
     return f"{decision.role} at {decision.scope}" if decision.scope else decision.role
-
-
-def _row(number: int) -> str:
-    return f"{number:08d}"
 
 
 def _first(entries: Iterable[Entry], question: Question, limit: int) -> Iterator[Entry]:

@@ -100,20 +100,6 @@ async def test_the_store_holds_so_many_rows_and_no_more(store: Store, ids: Count
     assert len(await ENTRIES.list(store)) == 3
 
 
-async def test_a_failed_write_loses_nothing(store: Store, ids: CountingIds) -> None:
-    class Broken:
-        def transaction(self) -> object:
-            raise OSError("disk full")
-
-    log = DecisionLog(Broken(), ids)  # type: ignore[arg-type]
-    fill(log, 2)
-    with pytest.raises(OSError, match="disk full"):
-        await log.flush()
-    log._store = store
-    await log.flush()
-    assert len(await ENTRIES.list(store)) == 2
-
-
 async def test_no_token_is_stored(store: Store, ids: CountingIds) -> None:
     log = DecisionLog(store, ids)
     log.add(1.0, "r", Caller(TENANT, ROBOT, claims={"uti": TOKEN}), GET, SECRET, NO, "")

@@ -6,9 +6,6 @@ round and round. No bodies, headers or tokens are in it, and of a refusal only t
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,10 +17,10 @@ from keyfob.arm.checks import Attempt
 from keyfob.clock import Clock, Ids, iso
 from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
+from keyfob.store.bounded_log import BoundedLog
 from keyfob.store.port import Store
 from keyfob.store.records import Records
 
-_log = logging.getLogger(__name__)
 KEPT_FOR = 90 * 86_400.0
 """Seconds, as on Azure."""
 
@@ -57,15 +54,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "Accepted" if self.status == 202 else "Succeeded"
 
 
-class _Head(msgspec.Struct, frozen=True, kw_only=True):
-    written: int = 0
-    size: int = 0
-
-
 EVENTS = Records("arm.activity", Event, index=lambda e: {"subscription": f"{e.tenant_id}/{e.subscription_id}"})
 """Under the number of their row."""
-_HEADS = Records("arm.activity_log", _Head)
-_HEAD = "head"
 
 
 class ActivityLog:
@@ -75,15 +65,14 @@ class ActivityLog:
         self._store = store
         self._clock = clock
         self._ids = ids
-        self._size = size
-        self._unwritten: deque[Event] = deque(maxlen=size)
-        self._writing = asyncio.Lock()
+        self._kept = BoundedLog[Event, Event](store, EVENTS, head="arm.activity_log", size=size, row=lambda one: one)
+        self.flush, self.run = self._kept.flush, self._kept.run
 
     def witness(self, attempt: Attempt, status: int, problem: Problem | None) -> None:
         if attempt.action.name.lower().startswith("keyfob."):
             return
         caller = attempt.caller
-        self._unwritten.append(
+        self._kept.add(
             Event(
                 id=self._ids.guid(),
                 time=self._clock.now(),
@@ -111,34 +100,6 @@ class ActivityLog:
         since = self._clock.now() - KEPT_FOR
         found = [row.value for row in rows if row.value.time >= since]
         return sorted(found, key=lambda event: event.time, reverse=True)
-
-    async def flush(self) -> None:
-        """Writes what is not yet in the store, in one transaction. It stays queued when that fails."""
-        async with self._writing:
-            batch = list(self._unwritten)
-            if not batch:
-                return
-            async with self._store.transaction() as tx:
-                stored = await _HEADS.get(tx, _HEAD)
-                head = stored.value if stored else _Head(size=self._size)
-                if head.size != self._size:
-                    for row in await EVENTS.list(tx, after=_row(self._size - 1)):
-                        await EVENTS.delete(tx, row.key)
-                for place, event in enumerate(batch, head.written):
-                    await EVENTS.put(tx, _row(place % self._size), event)
-                await _HEADS.put(tx, _HEAD, _Head(written=head.written + len(batch), size=self._size))
-            written = {event.id for event in batch}
-            while self._unwritten and self._unwritten[0].id in written:
-                self._unwritten.popleft()
-
-    async def run(self, every: float = 1.0) -> None:
-        """Flushes again and again, until cancelled; then once more is the caller's business."""
-        while True:
-            await asyncio.sleep(every)
-            try:
-                await self.flush()
-            except Exception:
-                _log.exception("events could not be written to the activity log; they are kept in memory")
 
 
 def shown(event: Event) -> dict[str, Any]:
@@ -221,10 +182,6 @@ def _claims(event: Event) -> dict[str, str]:
 
 def _both(value: str, localized: str = "") -> dict[str, str]:
     return {"value": value, "localizedValue": localized or value}
-
-
-def _row(number: int) -> str:
-    return f"{number:08d}"
 
 
 def _word(text: str) -> str:
