@@ -8,6 +8,8 @@ one JSON object:
   `{"failed": sentence}` and the end;
 - `{"start": id, "command", "environment", "folder"}` with three descriptors (stdin, stdout, stderr) →
   `{"started": id}` or `{"failed_start": id, "sentence"}`, and later `{"exited": id, "code": n}`;
+  `"root": {"image", "stage", "mounts"}` beside it gives the program another root (`rooted.enter_root`), and then
+  `environment` is all that it gets;
 - `{"signal": id, "number": n}` goes to the program's whole process group;
 - `{"dial": id, "port": p}` → `{"dialled": id}` with a socket that is connected to 127.0.0.1:p inside, or
   `{"failed_dial": id, "sentence"}`.
@@ -29,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from keyfob.hosts.sandbox import inside, refusal
+from keyfob.hosts.sandbox import inside, refusal, rooted
 from keyfob.hosts.sandbox.kernel import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, Kernel
 
 MESSAGE_LIMIT = 192 * 1024
@@ -139,25 +141,36 @@ class _Agent:
                 os.close(descriptor)
 
     def _start(self, order: Mapping[str, Any], streams: Sequence[int]) -> None:
-        program = self._program._replace(
-            command=order["command"], environment={**self._program.environment, **order["environment"]}
-        )
+        root = order.get("root")
+        base = rooted.TRUST if root else self._program.environment
+        program = self._program._replace(command=order["command"], environment={**base, **order["environment"]})
         child = os.fork()
         if child == 0:
-            self._become(program, order["folder"], streams)
+            self._become(program, order["folder"], streams, root)
         self._running[child] = order["start"]
         _say(self._control, {"started": order["start"]})
 
-    def _become(self, program: inside.Program, folder: str, streams: Sequence[int]) -> NoReturn:
+    def _become(
+        self, program: inside.Program, folder: str, streams: Sequence[int], root: Mapping[str, Any] | None
+    ) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             for number, stream in enumerate(streams):
                 os.dup2(stream, number)  # inheritable
+            if root:
+                rooted.enter_root(
+                    self._kernel,
+                    image=root["image"],
+                    stage=root["stage"],
+                    mounts=[rooted.Mount(*mount) for mount in root["mounts"]],
+                    environment=self._program.environment,
+                )
+                os.makedirs(folder, exist_ok=True)
             os.chdir(folder)
         except OSError as error:
-            os.write(2, f"keyfob: {folder}: {error.strerror}\n".encode())
+            os.write(2, f"keyfob: {error.filename or folder}: {error.strerror}\n".encode())
             os._exit(126)
         inside.execute(self._kernel, program, self._limits, lambda: None)
 

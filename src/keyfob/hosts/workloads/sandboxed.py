@@ -39,6 +39,18 @@ class Furniture:
     grafts: Sequence[tuple[Path, str]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Another file system for one program. Paths are those of the sandbox, where grafts show what they lead to.
+
+    `stage` is any folder to build at; `mounts` are (source, target inside, read only).
+    """
+
+    image: str
+    stage: str
+    mounts: Sequence[tuple[str, str, bool]] = ()
+
+
 class Process:
     """A program that was started. `output` and `errors` are the ends to read from, None when they go elsewhere."""
 
@@ -131,8 +143,10 @@ class Sandbox:
         output: int,
         errors: int,
         input: int | None = None,
+        root: Root | None = None,
     ) -> Process:
-        """Start a program. The descriptors stay the caller's: close them once this returns.
+        """Start a program. The descriptors stay the caller's: close them once this returns. With a `root` it gets that
+        file system, and no variables but `environment`, the host's and those of the authorities.
 
         A command that is not there ends with 127, one that cannot be run with 126, and says so on `errors`. Raises
         Conflict when the sandbox is closed, SandboxUnavailable when command and environment are too long to pass.
@@ -146,6 +160,8 @@ class Sandbox:
             "environment": {**self.environment, **(environment or {})},
             "folder": folder,
         }
+        if root is not None:
+            order["root"] = {"image": root.image, "stage": root.stage, "mounts": list(root.mounts)}
         nothing = os.open(os.devnull, os.O_RDONLY) if input is None else -1
         try:
             await self._say(order, [nothing if input is None else input, output, errors])
