@@ -11,15 +11,13 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
 
 
-def main() -> None:
+def watch(written: Path) -> None:
+    """Every application of this process, for as long as it lives."""
     from conformance_documents import Documents, folder
     from conformance_watch import Deviation, Watch, install
 
-    from keyfob.cli import main as keyfob
-
     root = folder()
     assert root is not None, "the official OpenAPI documents are not here"
-    written = Path(sys.argv.pop(1))
     seen: set[Deviation] = set()
 
     def write(one: Deviation) -> None:
@@ -29,6 +27,12 @@ def main() -> None:
                 file.write(json.dumps(asdict(one)) + "\n")
 
     install(Watch(Documents(root), write))
+
+
+def main() -> None:
+    from keyfob.cli import main as keyfob
+
+    watch(Path(sys.argv.pop(1)))
     keyfob()
 
 

@@ -25,6 +25,7 @@ import pytest
 
 from keyfob.cli.client import LOCAL_API, Answer, Client, _Door
 
+WATCHED = Path(__file__).parent / "watched"
 ARM = "https://management.azure.com/"
 TOKEN = "/metadata/identity/oauth2/token"
 METADATA = (("Metadata", "true"),)
@@ -124,12 +125,16 @@ class Node:
     data: Path
     database: str = ""
     operation_seconds: float = 0.0
+    deviations: Path | None = None
+    """Where the server says what it took or gave that the official documents do not have."""
     client: Any = field(default=None, repr=False)
     lines: list[http.client.HTTPConnection] = field(default_factory=list, repr=False)
 
     def keyfob(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYFOB_")}
         environment |= {"KEYFOB_DATA": str(self.data), "KEYFOB_OPERATION_SECONDS": str(self.operation_seconds)}
+        if self.deviations is not None:
+            environment |= {"PYTHONPATH": str(WATCHED), "WATCHED_BY_TESTS": str(self.deviations)}
         done = subprocess.run(
             [sys.executable, "-m", "keyfob", *arguments],
             env=environment,
@@ -213,7 +218,10 @@ class Node:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Node]]:
     """Makes nodes: `node(database=…, operation_seconds=…, like=other)`; `like` shares the other's keys; `data` is a
     folder with a past. All end with the test module."""
+    from conformance_documents import folder
+
     made: list[Node] = []
+    deviations = tmp_path_factory.mktemp("watched") / "deviations" if folder() is not None else None
 
     def make(
         *, database: str = "", operation_seconds: float = 0.0, like: Node | None = None, data: Path | None = None
@@ -224,7 +232,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Nod
             for name in ("master.key", "operator.json"):
                 shutil.copy(like.data / name, data / name)
             shutil.copytree(like.data / "ca", data / "ca")
-        started = Node(data, database, operation_seconds)
+        started = Node(data, database, operation_seconds, deviations)
         made.append(started)
         return started.up()
 
@@ -233,6 +241,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Nod
         one.hang_up()
         with contextlib.suppress(AssertionError, subprocess.SubprocessError):
             one.down()
+    if deviations is not None and deviations.exists():
+        from conformance_watch import Deviation, known_traffic, unknown
+
+        found = [Deviation(**json.loads(line)) for line in deviations.read_text().splitlines()]
+        assert not (bad := unknown(found, known_traffic())), "\n".join(map(str, bad))
 
 
 # --- the host's side
