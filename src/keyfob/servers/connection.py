@@ -12,14 +12,14 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
 
-from keyfob.servers.edge import LONGEST_KNOWN, MOST_KNOWN, Door, Edge, Known
+from keyfob.servers.edge import MOST_KNOWN, Door, Edge, Known
+from keyfob.servers.replies import Message, refusal, render, reply_to
 from keyfob.wire.http import Reply
-from keyfob.wire.http1 import CONTINUE, OK, Malformed, read_authority, read_request, write_reply
+from keyfob.wire.http1 import CONTINUE, Malformed, read_authority, without_upgrade
 
 log = logging.getLogger("keyfob.http")
 
@@ -29,29 +29,11 @@ IDLE, HEAD, BODY, DONE = range(4)
 _Parsed = tuple[bytes, list[tuple[bytes, bytes]]]
 """Raw target and raw headers."""
 
-_OK_LENGTH = len(OK)
 _WATCHED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
-_NOT_REPEATED = frozenset({b"connection", b"upgrade", b"http2-settings"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    method: bytes
-    target: bytes
-    fields: list[tuple[bytes, bytes]]
-    body: bytes
-    version: str
-    keep: bool
 
 
 class _Stop(Exception):
     """Leaves the parser after a refusal was queued."""
-
-
-def _refusal(status: int, message: str) -> Reply:
-    code = {413: "RequestEntityTooLarge", 431: "RequestHeaderFieldsTooLarge", 408: "RequestTimeout"}.get(status)
-    code = code or {403: "Forbidden", 405: "MethodNotAllowed", 417: "ExpectationFailed"}.get(status, "BadRequest")
-    return Reply.json({"error": {"code": code, "message": message}}, status)
 
 
 class Connection(asyncio.Protocol):
@@ -102,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._body_size = 0
         self._head_size = 0  # of a head that came in several reads, so far
         self._fed = 0  # the same, with the read that is being parsed
-        self._queue: deque[_Message | Reply] = deque()
+        self._queue: deque[Message | Reply] = deque()
         self._busy = False  # a handler works
         self._held = False  # we stopped reading
         self._blocked = False  # the client does not read
@@ -149,7 +131,7 @@ class Connection(asyncio.Protocol):
         # at the end of a message or of the empty lines before one: then nothing of what follows has been parsed
         self._between = self._phase == IDLE and data[-4:] == b"\r\n\r\n"
         if whole and self._answered is not None and len(self._door.known) < MOST_KNOWN:
-            self._learn(data, *self._answered)
+            self._door.learn(data, *self._answered)
         if (was_busy or self._queue) and not self._held and self._phase != DONE:
             self._held = True
             self._transport.pause_reading()
@@ -159,24 +141,15 @@ class Connection(asyncio.Protocol):
         the same words each time. Only the parsing is spared, and the writing of an answer that has not changed."""
         if self._busy or self._queue or self._blocked or self._finishing:
             return False
-        answer = self._ask_hot(known.target, known.fields)
+        answer = self._door.ask(known.target, known.fields)
         if answer is None:
             return False
         edge = self._edge
         if answer is not known.answer or edge.date is not known.date:
-            known.answer, known.date, known.dated = answer, edge.date, self._with_date(answer)
+            known.answer, known.date, known.dated = answer, edge.date, edge.dated(answer)
         self._since = edge.now
         self._transport.write(known.dated)
         return True
-
-    def _learn(self, data: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
-        """`data` began between two messages and a hot answer was given; it is remembered when it was one whole
-        request and no more, and holds no credential."""
-        if len(data) > LONGEST_KNOWN or data.find(b"\r\n\r\n") != len(data) - 4:
-            return
-        if any(name == b"authorization" for name, _ in fields):
-            return
-        self._door.known[data] = Known(target, fields)
 
     def _feed(self, data: bytes) -> bytes:
         """Parses; gives back bytes that must be parsed again (after an upgrade that we ignore)."""
@@ -300,7 +273,7 @@ class Connection(asyncio.Protocol):
                 self._answered = (target, fields)
                 self._transport.write(answer)
                 return
-        message = _Message(method, target, fields, b"".join(self._body), parser.get_http_version(), keep)
+        message = Message(method, target, fields, b"".join(self._body), parser.get_http_version(), keep)
         self._reset()
         if not keep:
             self._phase = DONE
@@ -318,18 +291,8 @@ class Connection(asyncio.Protocol):
                 return None  # an HTTP/1.0 client must be told that the connection stays
         if not host:
             return None  # none, or two: the slow way refuses it
-        answer = self._ask_hot(target, fields)
-        return None if answer is None else self._with_date(answer)
-
-    def _ask_hot(self, target: bytes, fields: list[tuple[bytes, bytes]]) -> bytes | None:
-        try:
-            return self._hot(target, fields)  # type: ignore[misc]
-        except Exception:
-            log.exception("a hot answer failed; the slow way is taken", extra={"listener": self._door.listener})
-            return None
-
-    def _with_date(self, answer: bytes) -> bytes:
-        return b"".join((OK, self._edge.date, answer[_OK_LENGTH:])) if answer.startswith(OK) else answer
+        answer = self._door.ask(target, fields)
+        return None if answer is None else self._edge.dated(answer)
 
     def _reset(self) -> None:
         self._phase = IDLE
@@ -351,19 +314,10 @@ class Connection(asyncio.Protocol):
             self._tunnel(rest)
             return b""
         parser = self._parser
-        lines = [b"%b %b HTTP/%b\r\n" % (parser.get_method(), self._target, parser.get_http_version().encode())]
-        lines += [b"%b: %b\r\n" % pair for pair in self._fields if pair[0] not in _NOT_REPEATED]
-        offered = {
-            token.strip().lower()
-            for name, value in self._fields
-            if name == b"connection"
-            for token in value.split(b",")
-        }
-        if b"close" in offered:
-            lines.append(b"Connection: close\r\n")
+        head = without_upgrade(parser.get_method(), self._target, parser.get_http_version(), self._fields)
         self._reset()
         self._parser = httptools.HttpRequestParser(self)
-        return b"".join((*lines, b"\r\n", rest))
+        return head + rest
 
     def _tunnel(self, rest: bytes) -> None:
         connect = self._door.connect
@@ -396,7 +350,7 @@ class Connection(asyncio.Protocol):
         """Answers in its turn, then closes. What else the client sends is thrown away."""
         self._phase = DONE
         self._continue = False
-        self._queue.append(_refusal(status, message))
+        self._queue.append(refusal(status, message))
         self._next()
 
     def _next(self) -> None:
@@ -424,48 +378,29 @@ class Connection(asyncio.Protocol):
             self._held = False
             self._transport.resume_reading()
 
-    async def _serve(self, message: _Message) -> None:
-        edge, door = self._edge, self._door
+    async def _serve(self, message: Message) -> None:
+        edge = self._edge
         method = message.method.decode("ascii")
-        malformed: Malformed | None = None
         request_id = edge.request_id()
         try:
-            request = read_request(
-                message.method,
-                message.target,
-                message.fields,
-                message.body,
-                version=message.version,
-                scheme=door.scheme,
-                listener=door.listener,
-                peer=self._peer,
-                request_id=request_id,
-            )
-            reply = await door.handler(request)
+            answered = await reply_to(message, door=self._door, peer=self._peer, request_id=request_id)
         except asyncio.CancelledError:
             self.abort()
             raise
-        except Malformed as error:
-            malformed = error
-            reply = _refusal(error.status, error.message)
-        except Exception:
-            target = message.target.partition(b"?")[0].decode("latin-1")  # a query may hold a secret
-            about = {"request_id": request_id, "method": method, "path": target, "listener": door.listener}
-            log.exception("a request failed", extra=about)
-            reply = _failure(request_id)
+        reply, malformed = answered.reply, answered.malformed
         self._since = edge.now
         if self._transport.is_closing():
             self._busy = False
             return
-        close = not message.keep or malformed is not None or self._finishing
-        stream = getattr(reply, "stream", None)  # a handler may have given anything: `_write` says so
+        close = not message.keep or malformed or self._finishing
+        stream = getattr(reply, "stream", None)  # a handler may have given anything: `render` says so
         if stream is not None:
             close = await self._stream(reply, stream, message, close=close, request_id=request_id)
             self._busy = False
         else:
             self._busy = False
             close = self._write(reply, method, close=close, keep=message.version == "1.0", request_id=request_id)
-        if malformed is not None:
+        if malformed:
             self._phase = DONE
             self._queue.clear()
             self._linger()
@@ -476,7 +411,7 @@ class Connection(asyncio.Protocol):
             self._next()
 
     async def _stream(
-        self, reply: Reply, parts: AsyncGenerator[bytes, None], message: _Message, *, close: bool, request_id: str
+        self, reply: Reply, parts: AsyncGenerator[bytes, None], message: Message, *, close: bool, request_id: str
     ) -> bool:
         """Sends a body while it is made, no faster than the client reads. One that breaks off is cut, so that the
         client does not take it for whole; says whether the connection ends with it."""
@@ -511,19 +446,7 @@ class Connection(asyncio.Protocol):
         self, reply: Reply, method: str, *, close: bool, keep: bool = False, request_id: str = "", chunked: bool = True
     ) -> bool:
         """Writes it; says whether the connection ends with it (the handler may have wished so)."""
-        edge = self._edge
-
-        def render(reply: Reply) -> bytes:
-            return write_reply(
-                reply, date=edge.date, server=edge.server, method=method, close=close, keep=keep, chunked=chunked
-            )
-
-        try:
-            close = close or any(n.lower() == "connection" and v.lower() == "close" for n, v in reply.headers)
-            data = render(reply)
-        except Exception:  # a header that would break out of its line, or no reply at all
-            log.exception("a reply cannot be written", extra={"request_id": request_id, "method": method})
-            data = render(_failure(request_id))
+        data, close = render(reply, self._edge, method, close=close, keep=keep, request_id=request_id, chunked=chunked)
         self._transport.write(data)
         return close
 
@@ -583,9 +506,3 @@ class Connection(asyncio.Protocol):
         # asyncio's TLS transport of CPython 3.11.2 (Debian 12) has forgotten its protocol once it was closed twice
         with contextlib.suppress(AttributeError):
             self._transport.abort()
-
-
-def _failure(request_id: str) -> Reply:
-    message = f"The server met an error that it did not expect. Its log has it under request {request_id}."
-    headers = (("x-ms-request-id", request_id),) if request_id else ()
-    return Reply.json({"error": {"code": "InternalServerError", "message": message}}, 500, headers)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from keyfob.wire.http import Reply, Request
+from keyfob.wire.http1 import OK
+
+log = logging.getLogger("keyfob.http")
 
 Handler = Callable[[Request], Awaitable[Reply]]
 """The slow way: any request. What it raises becomes a 500 that says nothing."""
@@ -16,6 +20,7 @@ Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
 """The fast way, for GET without a body on a connection that stays open: raw target (origin form) and raw headers
 (lower-case names) → a whole answer without `Date` (the edge puts it in), or None: take the slow way."""
 
+_OK_LENGTH = len(OK)
 LONGEST_KNOWN = 1_024
 MOST_KNOWN = 32
 """For each listener, until the next sweep: who never asks twice in the same words costs little."""
@@ -77,6 +82,10 @@ class Edge:
     connections: set[Watched] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
+    def dated(self, answer: bytes) -> bytes:
+        """A hot answer with this second's `Date`."""
+        return b"".join((OK, self.date, answer[_OK_LENGTH:])) if answer.startswith(OK) else answer
+
 
 @dataclass(slots=True, eq=False)
 class Known:
@@ -100,3 +109,20 @@ class Door:
     scheme: str
     known: dict[bytes, Known] = field(default_factory=dict)
     """Requests that had a hot answer, by their bytes on the wire: at most `MOST_KNOWN`, without credentials."""
+
+    def ask(self, target: bytes, fields: list[tuple[bytes, bytes]]) -> bytes | None:
+        """The hot answer; where that way breaks, the slow one is taken."""
+        try:
+            return self.hot(target, fields)  # type: ignore[misc]
+        except Exception:
+            log.exception("a hot answer failed; the slow way is taken", extra={"listener": self.listener})
+            return None
+
+    def learn(self, data: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
+        """`data` began between two messages and a hot answer was given; it is remembered when it was one whole
+        request and no more, and holds no credential."""
+        if len(data) > LONGEST_KNOWN or data.find(b"\r\n\r\n") != len(data) - 4:
+            return
+        if any(name == b"authorization" for name, _ in fields):
+            return
+        self.known[data] = Known(target, fields)

@@ -30,6 +30,8 @@ BODILESS = frozenset({204, 304})
 _OURS = frozenset({"content-length", "transfer-encoding", "connection"})
 """Framing belongs to the edge: what a handler says about it is not copied."""
 
+_NOT_REPEATED = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
 
 class Malformed(Exception):
     """A request that has no one meaning. `status` is what to answer before closing the connection."""
@@ -118,6 +120,16 @@ def read_authority(target: bytes) -> tuple[str, int]:
     if port is None or not 0 < port < 65536 or not host or not _HOST.fullmatch(host):
         raise Malformed(400, "CONNECT names a host and a port.")
     return host, port
+
+
+def without_upgrade(method: bytes, target: bytes, version: str, fields: RawFields) -> bytes:
+    """The head again, without its offer of another protocol; `fields` have lower-case names. A wish to close stays."""
+    lines = [b"%b %b HTTP/%b\r\n" % (method, target, version.encode())]
+    lines += [b"%b: %b\r\n" % pair for pair in fields if pair[0] not in _NOT_REPEATED]
+    offered = {token.strip().lower() for name, value in fields if name == b"connection" for token in value.split(b",")}
+    if b"close" in offered:
+        lines.append(b"Connection: close\r\n")
+    return b"".join((*lines, b"\r\n"))
 
 
 def write_reply(

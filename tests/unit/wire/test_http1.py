@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfob.wire.http import Reply, Request
-from keyfob.wire.http1 import Malformed, UnsafeHeader, read_authority, read_request, write_reply
+from keyfob.wire.http1 import Malformed, UnsafeHeader, read_authority, read_request, without_upgrade, write_reply
 
 HOST = (b"host", b"Example.com:8080")
 
@@ -121,3 +121,19 @@ def test_targets_and_hosts_never_raise_anything_else(target: bytes, host: bytes)
     except Malformed:
         return
     assert request.raw_path.startswith("/")
+
+
+def test_a_head_without_its_offer_of_another_protocol() -> None:
+    fields = [
+        (b"host", b"a"),
+        (b"connection", b"Upgrade, HTTP2-Settings"),
+        (b"upgrade", b"h2c"),
+        (b"http2-settings", b"AAEAAEAA"),
+        (b"accept", b"*/*"),
+        (b"content-length", b"2"),
+    ]
+    assert without_upgrade(b"POST", b"/x?y=1", "1.1", fields) == (
+        b"POST /x?y=1 HTTP/1.1\r\nhost: a\r\naccept: */*\r\ncontent-length: 2\r\n\r\n"
+    )
+    closing = [(b"host", b"a"), (b"connection", b"upgrade ,Close"), (b"upgrade", b"x")]
+    assert without_upgrade(b"GET", b"/", "1.0", closing) == b"GET / HTTP/1.0\r\nhost: a\r\nConnection: close\r\n\r\n"
