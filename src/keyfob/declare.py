@@ -312,6 +312,8 @@ class Change:
     """Query parameters by lower-case name, `api-version` included: POST actions page and filter by them."""
     url: str = ""
     """What the client addressed, without the query."""
+    identities: Any = None
+    """On PUT and PATCH the `identities.reconcile.Reconciled` that it is to have."""
 
 
 class ResourceOperations(Protocol):
@@ -344,6 +346,18 @@ class Kept:
         return dict(resource.properties)
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a long-running operation goes on with once its request is committed, outside any transaction.
+
+    `do` gets the stored resource and the request's body; what it gives is what `Location` answers in the end (None:
+    the resource), and a `Problem` fails the operation. One that is still at it after `seconds` has failed.
+    """
+
+    do: Callable[[Any, Mapping[str, Any]], Awaitable[Any]]
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class PostAction:
     """`POST {resource}/{name}`: the action's full name and what it does. `operation` gets the stored resource."""
@@ -351,6 +365,8 @@ class PostAction:
     action: Action
     operation: Callable[[Change], Awaitable[Reply]]
     long_running: bool = False
+    work: Work | None = None
+    """What the operation waits for, where that is more than time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,6 +383,8 @@ class ResourceType:
     """Has `location` (required) and `tags`."""
     long_running: frozenset[str] = frozenset()
     """Methods that answer before they are done: subset of PUT, PATCH, DELETE."""
+    work: Work | None = None
+    """What its long-running PUT and PATCH wait for, where that is more than time."""
     actions: Mapping[str, PostAction] = field(default_factory=dict)
     provisioning_state: bool = True
     """Whether `properties.provisioningState` is shown."""

@@ -38,7 +38,7 @@ from keyfob.arm.resources import (
 )
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
-from keyfob.declare import Action, Caller, Change, Level, ResourceType
+from keyfob.declare import Action, Caller, Change, Level, ResourceType, Work
 from keyfob.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from keyfob.identities.availability import Rules
 from keyfob.identities.lifecycle import apply_identity, remove_identity, suspend_identity
@@ -96,6 +96,7 @@ class Engine:
         clouds: Mapping[str, Cloud],
         operation_seconds: float = 0.0,
         availability: Rules | None = None,
+        alone: bool = False,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -111,6 +112,7 @@ class Engine:
             seconds=operation_seconds,
             perform=self._perform,
             give_up=self._give_up,
+            alone=alone,
         )
 
     # --- PUT and PATCH
@@ -143,7 +145,9 @@ class Engine:
             notices = self._available(order, envelope, wanted)
             wanted = await self._may_assign(tx, order, wanted)
             outcome = await self._store(tx, order, before, envelope, tags, location, wanted)
-            return replace(outcome, notices=notices)
+        if order.kind.work is not None and outcome.operation is not None:
+            self.operations.carry_out(outcome.operation, order.kind.work.do(outcome.stored.value, order.body))
+        return replace(outcome, notices=notices)
 
     async def _store(
         self,
@@ -157,7 +161,7 @@ class Engine:
     ) -> Outcome:
         now = self._clock.now()
         properties = await order.kind.operations.accept(
-            self._change(tx, order, before, _body(envelope, tags, location))
+            self._change(tx, order, before, _body(envelope, tags, location), wanted)
         )
         identity = await apply_identity(
             tx,
@@ -170,7 +174,7 @@ class Engine:
         )
         operation = None
         if order.method in order.kind.long_running:
-            operation = await self._begin(tx, order, "write", location)
+            operation = await self._begin(tx, order, "write", location, order.kind.work)
         state = SUCCEEDED if operation is None else order.kind.updating if before else "Creating"
         user = order.caller.claims.get("idtyp") == "user" or "upn" in order.caller.claims
         resource = Resource(
@@ -348,8 +352,10 @@ class Engine:
             reply = await action.operation(self._change(tx, order, row.value, order.body))
             operation = None
             if action.long_running:
-                operation = await self._begin(tx, order, "action", row.value.location)
-            return reply, operation
+                operation = await self._begin(tx, order, "action", row.value.location, action.work)
+        if action.work is not None and operation is not None:
+            self.operations.carry_out(operation, action.work.do(row.value, order.body))
+        return reply, operation
 
     # --- long-running operations
 
@@ -383,7 +389,9 @@ class Engine:
             await GROUPS.put(tx, row.key, going)
             return operation
 
-    async def _begin(self, tx: Transaction, order: Order, kind: str, location: str) -> LongOperation:
+    async def _begin(
+        self, tx: Transaction, order: Order, kind: str, location: str, work: Work | None = None
+    ) -> LongOperation:
         return await self.operations.begin(
             tx,
             LongOperation(
@@ -399,6 +407,7 @@ class Engine:
                 principal_id=order.caller.principal_id,
                 api_version=order.api_version,
             ),
+            work,
         )
 
     async def _perform(self, tx: Transaction, operation: LongOperation) -> None:
@@ -437,7 +446,14 @@ class Engine:
 
     # ---
 
-    def _change(self, tx: Transaction, order: Order, before: Resource | None, body: Mapping[str, Any]) -> Change:
+    def _change(
+        self,
+        tx: Transaction,
+        order: Order,
+        before: Resource | None,
+        body: Mapping[str, Any],
+        identities: Reconciled | None = None,
+    ) -> Change:
         return Change(
             transaction=tx,
             id=ResourceId.parse(before.id) if before else canonical(order.id, order.kind),
@@ -451,6 +467,7 @@ class Engine:
             now=self._clock.now(),
             query=order.query,
             url=order.url,
+            identities=identities,
         )
 
 

@@ -97,6 +97,10 @@ class LongOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     due: float = 0.0
     ended: float = 0.0
     error: OperationError | None = None
+    works: bool = False
+    """It ends when the work that it stands for does; at `due` it has failed."""
+    result: Any = None
+    """What that work gave, for whoever asks at `Location`."""
 
 
 def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -7,6 +7,9 @@
 An operation is begun in the transaction of the request that asks for it. What it does at its end (`perform`) happens
 in one transaction with its last state, so a crash leaves it either unfinished, to be done again, or done.
 
+Some stand for work that goes on outside (`works`, `carry_out`): a script that runs. They end when that does, and fail
+at `due`. Such work is not done twice: one whose process has ended has failed.
+
 Every node of a shared database hears of every operation. The one where it began ends it; when that one is silent at
 the time, the next that looks does: transactions are alone among all nodes, so it is done once.
 """
@@ -25,7 +28,8 @@ import msgspec
 from keyfob.arm.model import LongOperation, OperationError
 from keyfob.arm.resources import OPERATIONS
 from keyfob.clock import Clock, Ids, iso
-from keyfob.errors import Problem
+from keyfob.declare import Work
+from keyfob.errors import Conflict, Problem
 from keyfob.store.port import EVERYTHING, Store, Transaction
 
 _log = logging.getLogger(__name__)
@@ -78,9 +82,18 @@ GiveUp = Callable[[Transaction, LongOperation], Awaitable[None]]
 
 class Operations:
     def __init__(
-        self, *, store: Store, clock: Clock, ids: Ids, seconds: float, perform: Perform, give_up: GiveUp
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        seconds: float,
+        perform: Perform,
+        give_up: GiveUp,
+        alone: bool = False,
     ) -> None:
-        """`seconds` is how long each takes. 0: it is done by the next request, or at once in the background."""
+        """`seconds` is how long each takes. 0: it is done by the next request, or at once in the background. `alone`:
+        no other process works on this store."""
         self._store = store
         self._clock = clock
         self._ids = ids
@@ -92,21 +105,60 @@ class Operations:
         store.watch(OPERATIONS.topic, self._changed)
         self._begun: dict[str, float] = {}
         self._heard: set[str] = set()
+        self._alone = alone
+        self._works: set[asyncio.Task[None]] = set()
 
     @property
     def retry_after(self) -> int:
         """Seconds for the `Retry-After` header. Never 0: azure-core 1.x takes that for absent and waits 30 s."""
         return max(1, min(15, round(self._seconds)))
 
-    async def begin(self, tx: Transaction, operation: LongOperation) -> LongOperation:
-        """Stores a new operation; `id`, `state`, `began` and `due` are set here."""
+    async def begin(self, tx: Transaction, operation: LongOperation, work: Work | None = None) -> LongOperation:
+        """Stores a new operation; `id`, `state`, `began`, `due` and `works` are set here. What works is to be given to
+        `carry_out` after the commit."""
         now = self._clock.now()
+        due = now + (self._seconds if work is None else work.seconds)
         begun = msgspec.structs.replace(
-            operation, id=self._ids.guid(), state=State.ACCEPTED, began=now, due=now + self._seconds
+            operation, id=self._ids.guid(), state=State.ACCEPTED, began=now, due=due, works=work is not None
         )
         await OPERATIONS.insert(tx, begun.id, begun)
         self._begun[begun.id] = begun.due
         return begun
+
+    def carry_out(self, operation: LongOperation, work: Awaitable[Any]) -> None:
+        """Does the work of an operation that was begun and committed, and ends the operation with it."""
+        task = asyncio.get_running_loop().create_task(self._carry_out(operation.id, work), name="work of an operation")
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+
+    async def _carry_out(self, id: str, work: Awaitable[Any]) -> None:
+        try:
+            result = await work
+        except asyncio.CancelledError:
+            await self._end(id, Event.FAIL, _interrupted())
+            raise
+        except Problem as problem:
+            await self._end(id, Event.FAIL, problem)
+        except Exception:
+            _log.exception("the work of operation %s failed", id)
+            await self._end(id, Event.FAIL, Problem("The operation failed because of an unexpected error."))
+        else:
+            await self._finish(id, done=True, result=result)
+
+    async def start(self) -> None:
+        """What an earlier process worked at when it ended has failed."""
+        if not self._alone:
+            return  # another node may be at it; else it fails when it is due
+        for row in await OPERATIONS.find(self._store, "unfinished", "yes"):
+            if row.value.works:
+                await self._end(row.key, Event.FAIL, _interrupted())
+
+    async def stop(self) -> None:
+        """Gives up what is being worked at."""
+        works = list(self._works)
+        for task in works:
+            task.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
 
     def _changed(self, key: str) -> None:
         """After the commit of what began here: only now is there something to finish. Of what any node began, moved on
@@ -202,15 +254,19 @@ class Operations:
             if row is not None and row.value.state == State.ACCEPTED:
                 await OPERATIONS.put(tx, id, _moved(row.value, Event.START))
 
-    async def _finish(self, id: str) -> None:
+    async def _finish(self, id: str, *, done: bool = False, result: Any = None) -> None:
+        """`done`: the work that it stands for, with its result."""
         try:
             async with self._store.transaction() as tx:
                 operation = await self._unfinished(tx, id)
                 if operation is None:
                     self._due.pop(id, None)
                     return
+                if operation.works and not done:
+                    raise Conflict("The operation was not done in the time it has.", code="OperationTimedOut")
                 await self._perform(tx, operation)
-                await OPERATIONS.put(tx, id, _moved(operation, Event.SUCCEED, ended=self._clock.now()))
+                moved = _moved(operation, Event.SUCCEED, ended=self._clock.now(), result=result)
+                await OPERATIONS.put(tx, id, moved)
         except Preempted as preempted:
             await self._end(id, Event.PREEMPT, preempted)
         except Problem as problem:
@@ -241,6 +297,10 @@ class Operations:
         return _moved(row.value, Event.START) if row.value.state == State.ACCEPTED else row.value
 
 
+def _interrupted() -> Conflict:
+    return Conflict("The server ended while it worked at the operation.", code="OperationInterrupted")
+
+
 def _moved(operation: LongOperation, event: Event, **more: Any) -> LongOperation:
     """The next state by the table; KeyError would be a bug of ours."""
     return msgspec.structs.replace(operation, state=TABLE[State(operation.state), event], **more)
@@ -260,6 +320,8 @@ def status_document(operation: LongOperation, id: str) -> dict[str, Any]:
         document["endTime"] = iso(operation.ended)
     if state is State.SUCCEEDED:
         document["percentComplete"] = 100.0
+    if operation.result is not None:
+        document["properties"] = {"output": operation.result}
     if operation.error is not None:
         document["error"] = {"code": operation.error.code, "message": operation.error.message}
     return document

@@ -92,6 +92,7 @@ class ResourceManager:
         operation_seconds: float = 0.0,
         bystanders: Bystanders | None = None,
         availability: Rules | None = None,
+        alone: bool = False,
     ) -> None:
         store = self._store = asking(store)
         self.bystanders = bystanders or Bystanders()
@@ -109,6 +110,7 @@ class ResourceManager:
             clouds=clouds,
             operation_seconds=operation_seconds,
             availability=availability,
+            alone=alone,
         )
         self.subscriptions = Subscriptions(store=store, guard=guard, clouds=clouds)
         self.own = RouteTable(

@@ -70,6 +70,8 @@ class Statuses:
             return Reply(202, headers=headers)
         if operation.state != State.SUCCEEDED:
             return Reply.json(status_document(operation, call.request.path), 409)
+        if operation.result is not None:
+            return Reply.json(operation.result)
         if operation.kind in ("write", "action"):
             id = ResourceId.parse(operation.resource_id)
             resource = await get_resource(self._store, id)

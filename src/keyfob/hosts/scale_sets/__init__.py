@@ -15,12 +15,14 @@ from keyfob.hosts.scale_sets.model import (
     WRITE_ONLY,
     instance_view,
 )
+from keyfob.hosts.workloads.run_command import RunCommands
 from keyfob.store.port import Store
 
 __all__ = ["scale_sets"]
 
 
-def scale_sets(*, store: Store, ids: Ids) -> Provider:
+def scale_sets(*, store: Store, ids: Ids, commands: RunCommands | None = None) -> Provider:
+    """Without `commands` no scripts are run on instances."""
     work = operations.ScaleSets(ids)
     sets: dict[str, PostAction] = {
         name: posting(TYPE, name, operations.switching_all(power), long_running=True) for name, power in POWERS.items()
@@ -30,6 +32,8 @@ def scale_sets(*, store: Store, ids: Ids) -> Provider:
     machines: dict[str, PostAction] = {
         name: posting(INSTANCE, name, operations.switching(power), long_running=True) for name, power in POWERS.items()
     }
+    if commands is not None:
+        machines["runCommand"] = commands.action(INSTANCE)
     types = (
         ResourceType(
             name=TYPE,
@@ -53,6 +57,7 @@ def scale_sets(*, store: Store, ids: Ids) -> Provider:
             note="Made and taken away by the capacity of their set.",
         ),
         ResourceType(name=f"{TYPE}/extensions", api_versions=API_VERSIONS, operations=Shaped(), tracked=False),
+        *([commands.type(INSTANCE, API_VERSIONS)] if commands is not None else []),
     )
     routes: tuple[Route, ...] = (
         reading(

@@ -30,6 +30,8 @@ from keyfob.hosts.virtual_machines.model import (
     STOPPED,
 )
 from keyfob.hosts.virtual_machines.operations import VirtualMachineOperations, switching, viewing
+from keyfob.hosts.workloads import run_command
+from keyfob.hosts.workloads.run_command import RunCommands
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
@@ -41,8 +43,8 @@ _PATH = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroup}/provider
 _AFTER = {"start": RUNNING, "restart": RUNNING, "powerOff": STOPPED, "deallocate": DEALLOCATED}
 
 
-def virtual_machines(*, store: Store, ids: Ids) -> Provider:
-    """The declaration of `Microsoft.Compute` as far as virtual machines go."""
+def virtual_machines(*, store: Store, ids: Ids, commands: RunCommands | None = None) -> Provider:
+    """The declaration of `Microsoft.Compute` as far as virtual machines go. Without `commands` no scripts are run."""
     actions = {
         name: PostAction(action=Action(f"{TYPE}/{name}/action"), operation=switching(power), long_running=True)
         for name, power in _AFTER.items()
@@ -51,6 +53,8 @@ def virtual_machines(*, store: Store, ids: Ids) -> Provider:
         actions[name] = PostAction(
             action=Action(f"{TYPE}/{name}/action"), operation=answering(200), long_running=name != "generalize"
         )
+    if commands is not None:
+        actions["runCommand"] = commands.action(TYPE)
     machines = ResourceType(
         name=TYPE,
         api_versions=API_VERSIONS,
@@ -78,8 +82,8 @@ def virtual_machines(*, store: Store, ids: Ids) -> Provider:
     )
     return Provider(
         namespace="Microsoft.Compute",
-        types=(machines, extensions, sets),
-        routes=(view, sizes, *catalog.routes()),
+        types=(machines, extensions, sets, *([commands.type(TYPE, API_VERSIONS)] if commands is not None else [])),
+        routes=(view, sizes, *catalog.routes(), *run_command.routes(API_VERSIONS)),
         registered=True,
     )
 
