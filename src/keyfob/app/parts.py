@@ -54,6 +54,8 @@ from keyfob.hosts.sandbox.control import SandboxControl
 from keyfob.hosts.scale_sets import scale_sets
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
+from keyfob.hosts.workloads.caretaker import Caretaker
+from keyfob.hosts.workloads.run_command import RunCommands
 from keyfob.hosts.workloads.workshop import Workshop
 from keyfob.identities.attached import Attachments
 from keyfob.identities.availability import Rules
@@ -208,12 +210,13 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             cover=(settings.data,),
             clock=clock,
         )
+        commands = RunCommands(store=store, workshop=workshop, clock=clock, ids=ids)
         azure = (
-            virtual_machines(store=store, ids=ids),
+            virtual_machines(store=store, ids=ids, commands=commands),
             managed_identity_provider(store=store, ids=ids, resources=resources),
             vault.provider,
             authorization_provider(store=store, guard=guard),
-            scale_sets(store=store, ids=ids),
+            scale_sets(store=store, ids=ids, commands=commands),
             app_service(store=store, master_key=master_key),
             logic_apps(ids=ids, master_key=master_key),
             data_factory(ids=ids, master_key=master_key),
@@ -271,6 +274,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             operation_seconds=settings.operation_seconds,
+            alone=not settings.database,
             availability=Rules(availability, settings.availability),
         )
         login = TokenService(
@@ -342,7 +346,10 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         extras.activity,
         deployments=deployments,
         workshop=workshop,
-        runners=(),
+        runners=(
+            Caretaker(store=store, workshop=workshop),
+            resource_manager.engine.operations,
+        ),
     )
 
 
