@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import socket
 import ssl
@@ -19,17 +20,22 @@ from keyfob.arm.resources import get_resource, get_subscription
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Caller
-from keyfob.errors import InvalidInput, NotFound
+from keyfob.directory.applications import trusting
+from keyfob.errors import InvalidInput, NotFound, Problem
 from keyfob.hosts.caller import Secret
+from keyfob.hosts.clusters import ClusterIssuers, ServiceAccount, project
+from keyfob.hosts.clusters.projected import LIFE, RENEWED_AT
 from keyfob.hosts.dialects.arc import ARC
 from keyfob.hosts.dialects.azure_ml import AZURE_ML
 from keyfob.hosts.dialects.dialect import Dialect, Opening, Place, TokenQuery
 from keyfob.hosts.dialects.imds import IMDS
 from keyfob.hosts.dialects.table import DIALECTS
+from keyfob.hosts.dialects.workload_identity import FILE, WORKLOAD_IDENTITY
 from keyfob.hosts.endpoints import OPEN, Endpoint, Speaking, Wish, identity_disabled, outside_variables, running_host
-from keyfob.hosts.handed import KeyFolder, empty, machine_folder, shown_folder
+from keyfob.hosts.handed import KeyFolder, empty, hand, machine_folder, shown_folder
 from keyfob.hosts.kinds import (
     CLOUD_SHELL,
+    CLUSTER,
     CONSOLE,
     FOLDERS,
     SITE,
@@ -51,6 +57,8 @@ from keyfob.servers.tls import Authority, leaves, server_context
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply, Request
 
+log = logging.getLogger(__name__)
+
 OpenDoor = Callable[[socket.socket], Awaitable[Listening]]
 """Serves the front door on a socket that a sandbox brought."""
 
@@ -70,8 +78,11 @@ class Inhabited:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     folder: Path | None = None
     """What the program was handed files in."""
+    renewing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        if self.renewing is not None:
+            self.renewing.cancel()
         for one in self.listening:
             one.close()
         self.dns.close()
@@ -112,6 +123,12 @@ class _Host:
     opening: Opening
     caller: Caller | None
     client_id: str = ""
+    account: ServiceAccount | None = None
+    """On a Kubernetes cluster."""
+    tenant_id: str = ""
+    authority: str = ""
+    file: str = ""
+    """Where its program finds the account's token."""
 
     def on(self, name: str) -> list[Dialect]:
         return [dialect for dialect in self.dialects if dialect.socket == name]
@@ -140,11 +157,15 @@ class Hosts:
         knows: Callable[[str], bool],
         bundle: Path,
         pinned: Pinned,
+        issuers: ClusterIssuers,
         handed: Path,
     ) -> None:
         """`handed` holds the folders of files that sandboxes show."""
         self._handed = handed
         empty(handed)
+        self._issuers = issuers
+        self._renewing: list[asyncio.Task[None]] = []
+        self._keys: list[KeyFolder] = []
         self._store = store
         self._guard = guard
         self._metadata = metadata
@@ -163,6 +184,15 @@ class Hosts:
         self.proxy = ""
         """URL of the proxy that leads to the front door; known once it listens."""
 
+    async def close(self) -> None:
+        """Takes back what programs outside of sandboxes were handed."""
+        for task in self._renewing:
+            task.cancel()
+        await asyncio.gather(*self._renewing, return_exceptions=True)
+        for keys in self._keys:
+            keys.close()
+        empty(self._handed)
+
     # --- from outside
 
     async def open_endpoint(self, host_id: ResourceId, wish: Wish, caller: Caller) -> Endpoint:
@@ -172,22 +202,32 @@ class Hosts:
         key = (host.id.key, *wish, *(dialect.name for dialect in host.dialects), whose)
         async with self._opening:  # two that ask at once get the same one
             if key not in self._endpoints:
-                self._endpoints[key] = await self._open(self._with_files(host, None))
+                self._endpoints[key] = await self._open(host)
         return self._endpoints[key]
 
     async def _open(self, host: _Host) -> Endpoint:
+        if ARC in host.dialects:
+            keys = KeyFolder(machine_folder(FOLDERS[ARC.name]), FOLDERS[ARC.name], self._ids)
+            self._keys.append(keys)
+            host = replace(host, opening=replace(host.opening, keys=keys))
+        if host.account is not None:
+            folder = self._handed / self._ids.guid()
+            folder.mkdir(parents=True, mode=0o700)
+            self._renewing.append(await self._keep_projected(host, host.account, folder))
+            host = replace(host, file=str(folder / FILE))
         variables = dict(outside_variables(ca_bundle=str(self._bundle), proxy=self.proxy))
         told = [dialect for dialect in host.dialects if host.tells(dialect)]
         urls: dict[str, str] = {}
         for dialect in told:
-            if dialect.socket not in urls:
+            if dialect.socket and dialect.socket not in urls:
                 sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 sock.bind(("127.0.0.1", 0))
                 listening = await self._listen(sock, host, dialect.socket)
                 urls[dialect.socket] = f"{_scheme(dialect)}://127.0.0.1:{listening.address[1]}"
-            variables |= dialect.variables(self._place(host, dialect, urls[dialect.socket]))
+            variables |= dialect.variables(self._place(host, dialect, urls.get(dialect.socket, "")))
         main = told[0] if told else IMDS
-        return Endpoint(urls.get(main.socket, ""), variables, main.name)
+        authority = f"{host.authority}{host.tenant_id}" if host.account else ""
+        return Endpoint(urls.get(main.socket, authority), variables, main.name)
 
     # --- in a sandbox
 
@@ -214,10 +254,15 @@ class Hosts:
         """
         given = Sockets(*sockets)
         host = await self._host(host_id, wish or Wish(), caller)
-        host = self._with_files(host, folder)
+        if folder is not None and ARC in host.dialects:
+            host = replace(host, opening=replace(host.opening, keys=KeyFolder(folder, FOLDERS[ARC.name], self._ids)))
+        if host.account is not None:
+            host = replace(host, file=f"{FOLDERS[WORKLOAD_IDENTITY.name]}/{FILE}")
         dns = DnsServer(lambda name: SERVICE_ADDRESS if self._knows(name) else None)
         await dns.listen(udp=given.dns_udp, tcp=given.dns_tcp)
         inhabited = Inhabited([await self._open_door(given.https)], dns, folder=folder)
+        if folder is not None and host.account is not None:
+            inhabited.renewing = await self._keep_projected(host, host.account, folder)
         variables: dict[str, str] = {}
         for name in Sockets._fields:
             if name in {"https", "dns_udp", "dns_tcp"}:
@@ -228,7 +273,7 @@ class Hosts:
             inhabited.listening.append(await self._listen(getattr(given, name), host, name))
         for dialect in host.dialects:
             if host.tells(dialect):
-                url = f"{_scheme(dialect)}://{ADDRESSES[dialect.socket]}"
+                url = f"{_scheme(dialect)}://{ADDRESSES.get(dialect.socket, '')}"
                 variables |= dialect.variables(self._place(host, dialect, url, inside=True))
         inhabited.environment = variables
         return inhabited
@@ -268,26 +313,61 @@ class Hosts:
         stored = ResourceId.parse(resource.id)
         disabled = kind is SITE and await identity_disabled(self._store, stored)
         dialects = () if disabled else _dialects(kind, wish)
-        return _Host(
+        host = _Host(
             id=stored,
             kind=kind,
             wish=wish,
             dialects=dialects,
             opening=self._new_opening(windows=kind is SITE and resource.properties.get("reserved") is not True),
             caller=caller,
-            client_id=wish.client_id or (await self._default_identity(stored) if AZURE_ML in dialects else ""),
+            client_id=await self._default_identity(stored) if AZURE_ML in dialects else "",
         )
+        return await self._as_account(host) if WORKLOAD_IDENTITY in dialects else host
 
     def _new_opening(self, *, windows: bool = False) -> Opening:
         return Opening(secret=Secret.new(self._ids), windows=windows)
 
-    def _with_files(self, host: _Host, folder: Path | None) -> _Host:
-        """The host with the files that its dialects come with, in `folder` or, without one, the machine's own."""
-        if ARC not in host.dialects:
-            return host
-        shown = FOLDERS[ARC.name]
-        keys = KeyFolder(folder or machine_folder(shown), shown, self._ids)
-        return replace(host, opening=replace(host.opening, keys=keys))
+    async def _as_account(self, host: _Host) -> _Host:
+        """The host with the service account that its program is. Raises `InvalidInput`, `NotFound`."""
+        if host.kind is not CLUSTER:
+            raise InvalidInput(f"A {host.kind.name} has no service accounts; a Kubernetes cluster has.")
+        account = ServiceAccount.parse(host.wish.service_account)
+        issuer = await self._issuers.of(str(host.id))
+        subscription = await get_subscription(self._store, host.id.subscription_id or "")
+        if subscription is None:
+            raise NotFound(f"There is no host {host.id}.")
+        return replace(
+            host,
+            account=account,
+            tenant_id=issuer.tenant_id,
+            authority=self._clouds[subscription.cloud].login + "/",
+            client_id=host.wish.client_id or await trusting(self._store, issuer.tenant_id, issuer.url, account.subject),
+        )
+
+    async def _keep_projected(self, host: _Host, account: ServiceAccount, folder: Path) -> asyncio.Task[None]:
+        """Writes the account's token, and a new one before it ends."""
+        subscription = await get_subscription(self._store, host.id.subscription_id or "")
+        cloud = self._clouds[subscription.cloud] if subscription else next(iter(self._clouds.values()))
+
+        async def write() -> None:
+            issuer = await self._issuers.of(str(host.id))
+            key = await self._issuers.key(issuer.id)
+            token = project(
+                issuer, key, account, audience=cloud.token_exchange_audience, now=self._clock.now(), ids=self._ids
+            )
+            hand(folder / FILE, token.encode())
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(LIFE * RENEWED_AT)
+                try:
+                    await write()
+                except (Problem, OSError) as error:  # the cluster is gone, or the folder
+                    log.info("the token of %s is not renewed any more: %s", account.subject, error)
+                    return
+
+        await write()
+        return asyncio.get_running_loop().create_task(keep(), name=f"token of {account.subject}")
 
     async def _default_identity(self, host_id: ResourceId) -> str:
         """What an Azure ML program's variable names: the identity of its own, else the first that was assigned."""
@@ -336,6 +416,9 @@ class Hosts:
             real=inside and dialect.socket in WELL_KNOWN,
             client_id=host.client_id,
             thumbprint=self._pinned.served[1] if dialect.tls else "",
+            file=host.file,
+            tenant_id=host.tenant_id,
+            authority=host.authority,
         )
 
 

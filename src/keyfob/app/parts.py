@@ -46,6 +46,7 @@ from keyfob.directory.tokens import Tokens
 from keyfob.errors import Problem
 from keyfob.hosts.api_management import api_management
 from keyfob.hosts.app_service import app_service
+from keyfob.hosts.clusters import ISSUER_SERVICE, ClusterIssuers, clusters
 from keyfob.hosts.container_instances import container_instances
 from keyfob.hosts.data_factory import data_factory
 from keyfob.hosts.endpoints import Endpoint, Wish, endpoints_provider
@@ -130,6 +131,7 @@ class App:
         for runner in self.runners:
             await runner.stop()
         await self.workshop.shut()
+        await self.hosts.close()
         await self.server.shutdown(GRACE)
         for task in self.tasks:
             task.cancel()
@@ -222,6 +224,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             data_factory(ids=ids, master_key=master_key),
             api_management(store=store, master_key=master_key),
             container_instances(store=store),
+            clusters(ids=ids),
             network(),
             operational_insights(master_key=master_key),
             insights(),
@@ -277,6 +280,9 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             alone=not settings.database,
             availability=Rules(availability, settings.availability),
         )
+        issuers = ClusterIssuers(
+            store=store, seal=seal, clock=clock, others=HttpKeyFetcher(clock=clock, trusted=[trust.certificate])
+        )
         login = TokenService(
             store=store,
             keys=keys,
@@ -286,7 +292,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             directory=Directory(store, closed),
-            fetcher=HttpKeyFetcher(clock=clock, trusted=[trust.certificate]),
+            fetcher=issuers,
         )
         front_door = FrontDoor(
             clouds=clouds,
@@ -296,6 +302,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 "key_vault": Door(vault.plane, guard=guard, clock=clock),
                 "graph": Later(lambda: graph(store=store, gate=guard, clock=clock, ids=ids)),
                 "aad_graph": AadGraph(),
+                ISSUER_SERVICE: issuers,
             },
             health=lambda: _well(store),
         )
@@ -315,6 +322,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             knows=front_door.knows,
             bundle=trust.bundle,
             pinned=Pinned(trust.authority, settings.certificates / "service-fabric", clock.now),
+            issuers=issuers,
             handed=settings.data / "handed",
         )
         late.append(hosts)

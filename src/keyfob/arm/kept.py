@@ -36,7 +36,6 @@ NAMESPACES = (
     "Microsoft.CognitiveServices",
     "Microsoft.Communication",
     "Microsoft.ContainerRegistry",
-    "Microsoft.ContainerService",
     "Microsoft.CostManagement",
     "Microsoft.CustomProviders",
     "Microsoft.DBforMariaDB",
@@ -128,6 +127,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
         "virtualMachines/runCommands",
     ),
     "Microsoft.ContainerInstance": ("containerGroupProfiles", "ngroups"),
+    "Microsoft.ContainerService": ("*",),
     "Microsoft.DataFactory": ("factories/*",),
     "Microsoft.EventHub": ("clusters", "namespaces/*"),
     "Microsoft.Insights": ("*",),
@@ -154,7 +154,6 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 USUAL: Mapping[str, tuple[str, ...]] = {
     "Microsoft.Compute": ("disks", "galleries", "galleries/images", "images", "snapshots", "sshPublicKeys"),
     "Microsoft.ContainerRegistry": ("registries",),
-    "Microsoft.ContainerService": ("managedClusters",),
     "Microsoft.Databricks": ("accessConnectors", "workspaces"),
     "Microsoft.DocumentDB": ("databaseAccounts",),
     "Microsoft.EventGrid": ("topics",),

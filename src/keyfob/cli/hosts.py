@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from keyfob.cli.client import Client, Failure
+from keyfob.cli.client import Client, Failure, sentence
 from keyfob.cli.output import data_option, output_option, say, show_json, tenant_option
 from keyfob.hosts.kinds import DIALECTS, FOLDERS, kind_of
 from keyfob.hosts.sandbox.environment import leads_elsewhere
@@ -24,6 +24,10 @@ from keyfob.resource_id import ResourceId
 host_option = click.option(
     "--as", "host", required=True, metavar="RESOURCE", help="The host: its name (site/slot, set/0), or its resource id."
 )
+service_account_option = click.option(
+    "--service-account", metavar="NAMESPACE/NAME", help="On a Kubernetes cluster: whom the program runs as."
+)
+client_id_option = click.option("--client-id", metavar="GUID", help="Which user-assigned identity.")
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(DIALECTS, case_sensitive=False),
@@ -35,12 +39,21 @@ dialect_option = click.option(
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @host_option
 @dialect_option
+@service_account_option
+@client_id_option
 @click.option("--verbose", "-v", is_flag=True, help="Say what is set up for the program, on stderr.")
 @tenant_option
 @data_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    host: str, dialect: str | None, verbose: bool, tenant: str | None, data: Path, command: tuple[str, ...]
+    host: str,
+    dialect: str | None,
+    service_account: str | None,
+    client_id: str | None,
+    verbose: bool,
+    tenant: str | None,
+    data: Path,
+    command: tuple[str, ...],
 ) -> None:
     """Run a program on a host, unmodified.
 
@@ -54,6 +67,7 @@ def run(
           'http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'
       keyfob run --as shop/staging -- env
       keyfob run --as web --dialect service-fabric -- ./my-sdk-tests
+      keyfob run --as aks --service-account shop/cart -- python cart.py
     """
     from keyfob.hosts.sandbox.refusal import SandboxUnavailable
     from keyfob.hosts.sandbox.run import run_in_sandbox
@@ -69,7 +83,7 @@ def run(
             ca_pem=(data / "ca" / "ca.crt").read_bytes(),
             cover=[data],
             verbose=verbose,
-            dialect=dialect or "",
+            wish={"dialect": dialect or "", "service_account": service_account or "", "client_id": client_id or ""},
             folder=FOLDERS.get(dialect or _spoken(host_id), ""),
         )
     except SandboxUnavailable as refused:
@@ -84,10 +98,20 @@ def run(
 @click.command()
 @host_option
 @dialect_option
+@service_account_option
+@client_id_option
 @output_option
 @tenant_option
 @data_option
-def env(host: str, dialect: str | None, output: str, tenant: str | None, data: Path) -> None:
+def env(
+    host: str,
+    dialect: str | None,
+    service_account: str | None,
+    client_id: str | None,
+    output: str,
+    tenant: str | None,
+    data: Path,
+) -> None:
     """Print the variables with which a program on this machine becomes the host, without a sandbox.
 
     Whoever can reach the printed loopback port is the host (and shows the printed secret, where the kind of host has
@@ -100,7 +124,7 @@ def env(host: str, dialect: str | None, output: str, tenant: str | None, data: P
       keyfob env --as web --dialect app-service-2019
     """
     client = Client(data, tenant)
-    variables = client.open_endpoint(client.find_host(host), _wish(dialect))["variables"]
+    variables = client.open_endpoint(client.find_host(host), _wish(dialect, service_account, client_id))["variables"]
     if output == "json":
         show_json(variables)
         return
@@ -113,16 +137,18 @@ def env(host: str, dialect: str | None, output: str, tenant: str | None, data: P
 @click.command()
 @host_option
 @dialect_option
+@service_account_option
+@client_id_option
 @click.option("--resource", required=True, metavar="URI", help="Audience: https://vault.azure.net, a GUID, …")
-@click.option("--client-id", metavar="GUID", help="Which user-assigned identity.")
 @click.option("--decode", is_flag=True, help="Print what the token says instead of the token.")
 @tenant_option
 @data_option
 def token(
     host: str,
     dialect: str | None,
-    resource: str,
+    service_account: str | None,
     client_id: str | None,
+    resource: str,
     decode: bool,
     tenant: str | None,
     data: Path,
@@ -135,8 +161,8 @@ def token(
       curl -H "Authorization: Bearer $(keyfob token --as web --resource https://management.azure.com/)" …
     """
     client = Client(data, tenant)
-    opened = client.open_endpoint(client.find_host(host), _wish(dialect))
-    access_token = _ask(opened, resource, client_id or "", data)
+    opened = client.open_endpoint(client.find_host(host), _wish(dialect, service_account, client_id))
+    access_token = _ask(client, opened, resource, client_id or "")
     if not decode:
         click.echo(access_token)
         return
@@ -147,8 +173,11 @@ def token(
     show_json(claims)
 
 
-def _wish(dialect: str | None) -> Mapping[str, str]:
-    return {"dialect": dialect} if dialect else {}
+def _wish(dialect: str | None, service_account: str | None, client_id: str | None) -> Mapping[str, str]:
+    given = {"dialect": dialect, "serviceAccount": service_account}
+    if service_account:  # elsewhere the program itself says which identity it means
+        given["clientId"] = client_id
+    return {name: value for name, value in given.items() if value}
 
 
 def _spoken(host_id: str) -> str:
@@ -157,7 +186,7 @@ def _spoken(host_id: str) -> str:
     return kind.dialects[0] if kind else ""
 
 
-def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path, key: str = "") -> str:
+def _ask(client: Client, opened: Mapping[str, Any], resource: str, client_id: str, key: str = "") -> str:
     """A token from an opened endpoint, asked for in its dialect. `key` is what a challenge told us to read."""
     from keyfob.hosts.dialects.table import DIALECTS as SPOKEN
 
@@ -165,9 +194,17 @@ def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path, k
         raise Failure("The host has no token endpoint: its settings disable it.")
     dialect, variables = SPOKEN[opened["dialect"]], opened["variables"]
     secret = key or variables.get("IDENTITY_HEADER") or variables.get("MSI_SECRET") or ""
+    if dialect.name == "workload-identity":
+        secret = Path(variables["AZURE_FEDERATED_TOKEN_FILE"]).read_text()
+        client_id = variables["AZURE_CLIENT_ID"]
     asked = dialect.ask(opened["endpoint"], secret, resource, client_id)
+    if not dialect.socket:  # asked at the token service
+        answer = client.send("POST", asked.url, asked.headers, asked.body)
+        if answer.status != 200:
+            raise Failure(f"The token service answered {sentence(answer)}")
+        return str(answer.json()["access_token"])
     request = urllib.request.Request(asked.url, asked.body, dict(asked.headers))  # noqa: S310  (the server's own URL)
-    trusted = ssl.create_default_context(cafile=str(data / "ca" / "ca.crt"))
+    trusted = ssl.create_default_context(cafile=str(client.data / "ca" / "ca.crt"))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
     try:
         with opener.open(request, timeout=30) as reply:
@@ -177,7 +214,7 @@ def _ask(opened: Mapping[str, Any], resource: str, client_id: str, data: Path, k
             said = refused.read()
         challenge = (refused.headers.get("Www-Authenticate") or "").removeprefix("Basic realm=")
         if refused.code == 401 and challenge and not key:
-            return _ask(opened, resource, client_id, data, Path(challenge).read_text())
+            return _ask(client, opened, resource, client_id, Path(challenge).read_text())
         raise Failure(f"The host's token endpoint answered {refused.code}: {_sentence(said)}") from refused
 
 

@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import urlsplit
 
+_CLUSTER_ISSUERS = {
+    "AzureCloud": "oic.prod-aks.azure.com",
+    "AzureUSGovernment": "oic.prod-aks.azure.us",
+    "AzureChinaCloud": "oic.prod-aks.azure.cn",
+}
+"""Where clusters' OIDC issuers are, behind the region: as `az aks show --query oidcIssuerProfile.issuerUrl` prints them
+in many public repositories."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cloud:
@@ -78,6 +86,8 @@ class Cloud:
                 zones[suffix] = service
         if web := self.suffixes.get("web"):
             zones[f"scm.{web}"] = "web_scm"
+        if issuers := _CLUSTER_ISSUERS.get(self.name):
+            zones[issuers] = "cluster_issuer"
         if storage := self.suffixes.get("storage"):
             zones |= {f"{part}.{storage}": f"storage_{part}" for part in ("blob", "queue", "table", "file", "dfs")}
         return zones

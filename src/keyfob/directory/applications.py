@@ -284,3 +284,22 @@ async def _require(session: Session, tenant_id: str, object_id: str) -> Applicat
     if application is None:
         raise NotFound(f"Resource '{object_id}' does not exist.", code="Request_ResourceNotFound")
     return application
+
+
+async def trusting(session: Session, tenant_id: str, issuer: str, subject: str) -> str:
+    """The client id of whoever trusts this statement by a federated credential. Raises `InvalidInput` unless it is
+    exactly one."""
+    owners = {
+        row.value.owner_id
+        for row in await FEDERATED_CREDENTIALS.list(session, prefix=f"{tenant_id}/")
+        if (row.value.issuer, row.value.subject) == (issuer, subject)
+    }
+    found = set()
+    for owner in owners:
+        principal = await SERVICE_PRINCIPALS.get(session, f"{tenant_id}/{owner}")
+        application = await APPLICATIONS.get(session, f"{tenant_id}/{owner}")
+        found |= {row.value.app_id for row in (principal, application) if row is not None}
+    if len(found) == 1:
+        return found.pop()
+    many = "several identities trust" if found else "no identity has a federated credential for"
+    raise InvalidInput(f"In this tenant {many} '{subject}' of {issuer}: say which one with --client-id.")

@@ -54,7 +54,7 @@ def run_in_sandbox(
     ca_pem: bytes,
     cover: Sequence[Path],
     verbose: bool = False,
-    dialect: str = "",
+    wish: Mapping[str, str] | None = None,
     folder: str = "",
     environ: Mapping[str, str] | None = None,
     kernel: Kernel | None = None,
@@ -63,8 +63,8 @@ def run_in_sandbox(
 
     `control` is the server's control socket, `token` an operator's bearer token, `ca_pem` the authority the program is
     to trust. `cover` are folders and files of the server, hidden from the program; the first folder shows the
-    sandbox's certificate files instead. `verbose` tells on stderr what was changed; `dialect` is another token
-    endpoint's than the host's own, `folder` where the program is to find files that the server hands it.
+    sandbox's certificate files instead. `verbose` tells on stderr what was changed. `wish` has further members of the
+    `OpenRequest`, on how to be that host; `folder` is where the program is to find files that the server hands it.
 
     The last act of a single-threaded process: it leaves this one in the sandbox's user namespace. Raises
     SandboxUnavailable (no namespaces here; no server; refused) before the program has started, never after.
@@ -86,7 +86,15 @@ def run_in_sandbox(
             ca_pem=ca_pem,
             grafts=[(handed, folder)] if folder else [],
         )
-        request = protocol.OpenRequest(resource_id=resource_id, token=token, dialect=dialect, folder=handed)
+        asked = wish or {}
+        request = protocol.OpenRequest(
+            resource_id=resource_id,
+            token=token,
+            dialect=asked.get("dialect", ""),
+            service_account=asked.get("service_account", ""),
+            client_id=asked.get("client_id", ""),
+            folder=handed,
+        )
         with _Sandbox(kernel, program, connection) as sandbox:
             sandbox.open(connection, request)
             for note in sandbox.wait_until_prepared():
