@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +205,48 @@ async def test_the_sandbox_dies_with_its_keeper(opening: Open) -> None:
     process = await sandbox.start(["sleep", "1000"], output=1, errors=2)
     sandbox._keeper.kill()
     assert await process.wait() == 128 + signal.SIGKILL
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from keyfob.hosts.workloads.sandboxed import Furniture, open_sandbox
+from keyfob.resource_id import ResourceId
+class Served:
+    environment = {}
+    async def close(self): pass
+async def inhabit(host_id, sockets):
+    return Served()
+async def main():
+    sandbox = await open_sandbox(ResourceId.parse("/subscriptions/s/resourceGroups/g/providers/A.B/c/d"), inhabit,
+                                 Furniture(ca_pem=b"", cover=[Path(sys.argv[1])], environment={"PATH": sys.argv[2]}))
+    await sandbox.start(["sh", "-c", f"setsid sleep {sys.argv[3]} & exec sleep {sys.argv[3]}"], output=1, errors=2)
+    print("running", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def test_a_killed_server_leaves_nothing_running(namespaces: None, tmp_path: Path) -> None:
+    seconds = str(90_000 + os.getpid() % 9_000)
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(tmp_path), os.environ["PATH"], seconds], stdout=subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"running\n"
+        while sleeping(seconds) < 2:
+            time.sleep(0.02)
+    finally:
+        server.kill()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+    while sleeping(seconds):
+        time.sleep(0.02)
+    assert os.listdir(tmp_path) == []
+
+
+def sleeping(seconds: str) -> int:
+    listed = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines().count(f"sleep {seconds}")

@@ -177,8 +177,10 @@ class _Agent:
     def _signal(self, wanted: int, number: int) -> None:
         for process, ident in self._running.items():
             if ident == wanted:
-                with suppress(ProcessLookupError):
+                try:
                     os.killpg(process, number)
+                except ProcessLookupError:  # it has not come to its own group yet
+                    os.kill(process, number)
 
     def _dial(self, ident: int, port: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
