@@ -213,13 +213,22 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
         )
         commands = RunCommands(store=store, workshop=workshop, clock=clock, ids=ids)
+        web_sites = app_service(
+            store=store,
+            guard=guard,
+            clouds=clouds,
+            workshop=workshop,
+            clock=clock,
+            ids=ids,
+            master_key=master_key,
+        )
         azure = (
             virtual_machines(store=store, ids=ids, commands=commands),
             managed_identity_provider(store=store, ids=ids, resources=resources),
             vault.provider,
             authorization_provider(store=store, guard=guard),
             scale_sets(store=store, ids=ids, commands=commands),
-            app_service(store=store, master_key=master_key),
+            web_sites.provider,
             logic_apps(ids=ids, master_key=master_key),
             data_factory(ids=ids, master_key=master_key),
             api_management(store=store, master_key=master_key),
@@ -302,6 +311,8 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 "key_vault": Door(vault.plane, guard=guard, clock=clock),
                 "graph": Later(lambda: graph(store=store, gate=guard, clock=clock, ids=ids)),
                 "aad_graph": AadGraph(),
+                "web": web_sites.web,
+                "web_scm": web_sites.scm,
                 ISSUER_SERVICE: issuers,
             },
             health=lambda: _well(store),
@@ -355,6 +366,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         deployments=deployments,
         workshop=workshop,
         runners=(
+            web_sites,
             Caretaker(store=store, workshop=workshop),
             resource_manager.engine.operations,
         ),

@@ -2,17 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keyfob.access.guard import Guard
 from keyfob.arm.keys import DerivedKeys
+from keyfob.arm.resources import RESOURCES
 from keyfob.arm.shapes import Shaped, answering, check_name_route, posting, setting, unique
-from keyfob.declare import IdentitySupport, OnPut, PostAction, Provider, ResourceType, Route
+from keyfob.clock import Clock, Ids
+from keyfob.clouds.cloud import Cloud
+from keyfob.declare import IdentitySupport, OnPut, Plane, PostAction, Provider, ResourceType, Route
 from keyfob.hosts.app_service import config, operations, plans, references, stacks
+from keyfob.hosts.app_service.deploying.admission import Admission
+from keyfob.hosts.app_service.deploying.build import build
+from keyfob.hosts.app_service.deploying.content import Contents
+from keyfob.hosts.app_service.deploying.deployments import Deployments
+from keyfob.hosts.app_service.deploying.scm import Scm
 from keyfob.hosts.app_service.model import API_VERSIONS, NAME, NAMED_ALIKE, PLAN, SITE, SLOT
+from keyfob.hosts.app_service.running.sites import KindOfSite, Sites, unresolved
+from keyfob.hosts.app_service.runtime import Runtime
+from keyfob.hosts.app_service.site import SiteReader
+from keyfob.hosts.workloads.workshop import Workshop
 from keyfob.store.port import Store
 
-__all__ = ["app_service"]
+__all__ = ["AppService", "KindOfSite", "app_service"]
 
 
-def app_service(*, store: Store, master_key: bytes) -> Provider:
+@dataclass(frozen=True, kw_only=True)
+class AppService:
+    """`web` and `scm` are the planes of the sites' names; the runner is `start` and `stop`."""
+
+    provider: Provider
+    sites: Sites
+    deployments: Deployments
+    scm: Scm
+
+    @property
+    def web(self) -> Plane:
+        return self.sites.answer
+
+    async def start(self) -> None:
+        await self.sites.start()
+
+    async def stop(self) -> None:
+        await self.deployments.stop()
+        await self.sites.stop()
+
+
+def app_service(
+    *,
+    store: Store,
+    guard: Guard,
+    clouds: Mapping[str, Cloud],
+    workshop: Workshop,
+    clock: Clock,
+    ids: Ids,
+    master_key: bytes,
+    kinds: Sequence[KindOfSite] = (),
+) -> AppService:
+    """`kinds` are the kinds of site that are not started as web apps."""
+    credentials = config.Credentials(DerivedKeys(master_key))
+    reader = SiteReader(store, clouds)
+    contents = Contents(workshop)
+    sites = Sites(
+        reader=reader, contents=contents, workshop=workshop, clock=clock, resolve=unresolved, kinds=tuple(kinds)
+    )
+    store.watch(RESOURCES.topic, sites.changed)
+    deployments = Deployments(contents=contents, build=build, renew=sites.renew, clock=clock, ids=ids)
+    scm = Scm(
+        reader=reader,
+        admission=Admission(store=store, guard=guard, clock=clock, password=credentials.password),
+        deployments=deployments,
+        sites=sites,
+        workshop=workshop,
+    )
+    runtime = Runtime(reader=reader, sites=sites, deployments=deployments, workshop=workshop)
+    return AppService(provider=_provider(store, master_key, runtime), sites=sites, deployments=deployments, scm=scm)
+
+
+def _provider(store: Store, master_key: bytes, runtime: Runtime) -> Provider:
     derived = DerivedKeys(master_key)
     types = [
         ResourceType(
@@ -38,7 +106,8 @@ def app_service(*, store: Store, master_key: bytes) -> Provider:
         in_use=lambda name: f"Hostname '{name}' already exists. Please select a different name.",
         asked=NAMED_ALIKE,
     )
-    routes = (check, *_reads(store, SITE), *_reads(store, SLOT), *plans.routes(), *stacks.routes())
+    live = (*runtime.routes(SITE), *runtime.routes(SLOT))
+    routes = (check, *_reads(store, SITE), *_reads(store, SLOT), *live, *plans.routes(), *stacks.routes())
     return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
 
 
@@ -52,7 +121,7 @@ def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> li
     actions: dict[str, PostAction] = {
         "start": posting(kind, "start", setting({"state": "Running"})),
         "stop": posting(kind, "stop", setting({"state": "Stopped"})),
-        "restart": posting(kind, "restart", setting({"state": "Running"})),
+        "restart": posting(kind, "restart", operations.restart),
         "syncfunctiontriggers": posting(kind, "syncfunctiontriggers", answering(204)),
         "publishxml": posting(kind, "publishxml", credentials.publish_profile),
     }
@@ -74,7 +143,7 @@ def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> li
             created=200,
             finish=operations.finished,
             actions=actions,
-            note="Nothing is deployed: a program that runs as the site is its software. `functionapp` is Functions.",
+            note="Deployed code runs in a sandbox of the machine that the server is on. `functionapp` is Functions.",
         ),
         _child(
             f"{kind}/config",

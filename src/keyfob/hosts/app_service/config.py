@@ -69,7 +69,7 @@ class Credentials:
         stored = await get_resource(change.transaction, site)
         if stored is None:
             raise resource_not_found(site)
-        user, password = "$" + "__".join(site.names), self._derived.key(stored, "publishing").rstrip("=")
+        user, password = "$" + "__".join(site.names), self.password(stored)
         host = stored.properties["defaultHostName"]
         label, _, suffix = host.partition(".")
         return {
@@ -77,6 +77,10 @@ class Credentials:
             "publishingPassword": password,
             "scmUri": f"https://{user}:{password}@{label}.scm.{suffix}",
         }
+
+    def password(self, site: Any) -> str:
+        """The publishing password of a stored site."""
+        return self._derived.key(site, "publishing").rstrip("=")
 
     async def publish_profile(self, change: Change) -> Reply:
         from xml.sax.saxutils import quoteattr  # urllib.request comes with it

@@ -5,6 +5,8 @@ from __future__ import annotations
 PLAN = "Microsoft.Web/serverfarms"
 SITE = "Microsoft.Web/sites"
 SLOT = "Microsoft.Web/sites/slots"
+RESTARTED = "keyfob.restarted"
+"""How often a site was restarted by its owner: a program that was started before is started anew."""
 NAMED_ALIKE = (
     "Site",
     "Slot",

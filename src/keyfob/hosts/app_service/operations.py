@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from keyfob.arm.resources import get_resource
-from keyfob.arm.shapes import held, items, mapping, properties_of, put_child
+from keyfob.arm.shapes import change_properties, held, items, mapping, properties_of, put_child
 from keyfob.clock import iso
 from keyfob.declare import Change
 from keyfob.errors import Conflict, InvalidInput
 from keyfob.hosts.app_service import plans
-from keyfob.hosts.app_service.model import DEFAULTS, WEB_CONFIG
+from keyfob.hosts.app_service.model import DEFAULTS, RESTARTED, WEB_CONFIG
 from keyfob.resource_id import ResourceId
+from keyfob.wire.http import Reply
 
 Claim = Callable[[Change], Awaitable[None]]
 _ADDRESSES = "203.0.113.10,203.0.113.11,203.0.113.12"
@@ -123,6 +124,14 @@ async def with_site(change: Change, properties: Mapping[str, Any]) -> None:
         web = {**WEB_CONFIG, **web}
     if web:
         await put_child(change, "config", "web", {name: value for name, value in web.items() if value is not None})
+
+
+async def restart(change: Change) -> Reply:
+    """`POST …/restart`: who watches the site starts its program anew."""
+    properties = change.before.properties
+    times = int(properties.get(RESTARTED) or 0) + 1
+    await change_properties(change, {**properties, "state": "Running", RESTARTED: times})
+    return Reply(200)
 
 
 def shown(resource: Any, properties: dict[str, Any], expand: str) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""How content comes to a site: its SCM site, deployments, builds."""

@@ -1,0 +1,103 @@
+"""Where a site's content lies: one folder for each deployment, and a name that says which one runs.
+
+    content/<deployment>/   what an archive held, and what a build made of it
+    current                 the deployment that runs: replaced in one step, so a broken archive changes nothing
+    born                    when the site was made: a new site of the same name does not get the old one's content
+    home/                   what is /home in the sandbox, apart from /home/site/wwwroot
+
+All of it is in the host's own folder, which goes with the site.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from keyfob.hosts.app_service.running.environment import HOME, ROOT
+from keyfob.hosts.app_service.site import Site
+from keyfob.hosts.workloads.workshop import Workshop
+
+
+class Contents:
+    """The content of every site. Nothing is remembered here: the disk knows."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+
+    def folder(self, site: Site) -> Path:
+        """The site's folder, empty when it was another site's of the same name."""
+        folder = self._workshop.folder_of(site.id)
+        born = str(site.resource.created)
+        if _read(folder / "born") != born:
+            if any(folder.iterdir()):
+                self._workshop.forget(site.id)
+                folder = self._workshop.folder_of(site.id)
+            _write(folder / "born", born)
+        return folder
+
+    def current(self, site: Site) -> tuple[str, Path] | None:
+        """The deployment that runs and its files; None before the first."""
+        folder = self.folder(site)
+        name = _read(folder / "current")
+        found = folder / "content" / name
+        return (name, found) if name and found.is_dir() else None
+
+    def fresh(self, site: Site, name: str) -> Path:
+        """An empty folder for a deployment that is being made."""
+        made = self.folder(site) / "content" / name
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True, mode=0o755)
+        return made
+
+    def publish(self, site: Site, name: str) -> None:
+        """From now on this deployment's files are the content. Those of the one before stay until they are swept."""
+        _write(self.folder(site) / "current", name)
+
+    def sweep(self, site: Site) -> None:
+        """Removes the files of every deployment but the one that runs."""
+        folder = self.folder(site)
+        name = _read(folder / "current")
+        for path in (folder / "content").glob("*"):
+            if path.name != name:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def discard(self, site: Site, name: str) -> None:
+        """The files of a deployment that failed."""
+        shutil.rmtree(self.folder(site) / "content" / name, ignore_errors=True)
+
+    def grafts(self, site: Site, content: Path) -> list[tuple[Path, str]]:
+        """What the site's sandbox shows: its /home, with the machine's own homes still in it, since interpreters
+        and their packages may lie there."""
+        home = self.folder(site) / "home"
+        for inner in ("site/wwwroot", "data", "LogFiles"):
+            (home / inner).mkdir(parents=True, exist_ok=True)
+        kept = [path for path in _homes() if path.name not in {"site", "data", "LogFiles"}]
+        for path in kept:
+            (home / path.name).mkdir(exist_ok=True)
+        return [(home, HOME), *((path, str(path)) for path in kept), (content, ROOT)]
+
+
+def _homes() -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [path for path in Path(HOME).iterdir() if path.is_dir() and not path.is_symlink()]
+    return []
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, also when the machine fails."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
