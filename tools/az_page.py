@@ -25,7 +25,7 @@ def words(node: ast.expr) -> str:
                 return out + "\0"
             out += str(part.value)
         return out
-    return "\0"
+    return words(node.left) if isinstance(node, ast.BinOp) else "\0"
 
 
 def commands(file: Path) -> Iterator[str]:
@@ -58,6 +58,8 @@ KNOWN = frozenset(
     [
         "account",
         "ad",
+        "apim",
+        "appservice",
         "cloud",
         "container",
         "deployment",

@@ -1,6 +1,8 @@
-"""Locks, tags, features, management groups, the activity log."""
+"""Locks, tags, features and previews, management groups, the activity log, extensions."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
@@ -65,19 +67,69 @@ def test_features(az):
     assert az(f"feature show {one}")["properties"]["state"] != "Registered"
 
 
+CONTAINERS = {
+    "type": "Microsoft.ContainerInstance/containerGroups",
+    "apiVersion": "2023-05-01",
+    "name": "preview",
+    "location": "westeurope",
+    "identity": {"type": "SystemAssigned"},
+    "properties": {
+        "osType": "Linux",
+        "containers": [
+            {"name": "one", "properties": {"image": "nginx", "resources": {"requests": {"cpu": 1, "memoryInGB": 1}}}}
+        ],
+    },
+}
+"""Linux container groups with an identity are the preview that AzureCloud has in the current edition."""
+
+
+def test_a_preview_says_so(az, tmp_path):
+    """az shows no `Warning` header by itself: only with `--debug` and, by `az rest`, `--verbose`. What it does show is
+    the message of a deployment's operation."""
+    group = az("group create -n az-previews -l westeurope")["id"]
+    file = tmp_path / "template.json"
+    schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+    file.write_text(json.dumps({"$schema": schema, "contentVersion": "1.0.0.0", "resources": [CONTAINERS]}))
+    az(f"deployment group create -g az-previews -n one --template-file {file}")
+    operations = az("deployment operation group list -g az-previews -n one")
+    told = [one["properties"]["statusMessage"] for one in operations if one["properties"]["statusMessage"]]
+    assert len(told) == 1
+    assert "'SystemAssigned' is in preview for Azure Container Instances" in told[0]["warnings"][0]
+    body = {name: value for name, value in CONTAINERS.items() if name not in ("type", "name", "apiVersion")}
+    url = f"{group}/providers/Microsoft.ContainerInstance/containerGroups/preview?api-version=2023-05-01"
+    for identity, said in ((CONTAINERS["identity"], True), ({"type": "None"}, False)):
+        wanted = json.dumps({**body, "identity": identity})
+        done = az.run(f"rest --method put --url {url} --body '{wanted}' --verbose")
+        assert done["code"] == 0, done["err"]
+        assert ("'Warning': '299 - " in done["err"]) is said
+
+
 def test_management_groups(az, az_server):
-    subscription = az_server.operator()["subscription_id"]
-    assert az("account management-group create -n az-managed -d Managed")["displayName"] == "Managed"
-    az("account management-group create -n az-below --parent az-managed")
+    """Without `--no-register` each of these commands sleeps ten seconds, on Azure too, before it looks whether
+    Microsoft.Management is registered: one of them does so here."""
+    subscription, once = az_server.operator()["subscription_id"], "--no-register"
+    made = az("account management-group create -n az-managed -d Managed")
+    assert made["displayName"] == "Managed"
+    az(f"account management-group create -n az-below --parent az-managed {once}")
     az(f"account management-group subscription add -n az-below -s {subscription}")
-    shown = az("account management-group show -n az-managed -e -r")
-    below = shown["children"][0]
-    assert below["name"] == "az-below"
-    assert [child["name"] for child in below["children"]] == [subscription]
-    az(f"account management-group subscription remove -n az-below -s {subscription}")
-    az("account management-group delete -n az-below")
-    az("account management-group delete -n az-managed")
-    assert "az-managed" not in [one["name"] for one in az("account management-group list")]
+    try:
+        shown = az(f"account management-group show -n az-managed -e -r {once}")
+        below = shown["children"][0]
+        assert below["name"] == "az-below"
+        assert [child["name"] for child in below["children"]] == [subscription]
+        assert "ManagementGroupHasChildren" in az.fails(f"account management-group delete -n az-below {once}")
+    finally:
+        az(f"account management-group subscription remove -n az-below -s {subscription}")
+    az(f"account management-group delete -n az-below {once}")
+    az(f"account management-group delete -n az-managed {once}")
+    listed = {one["name"] for one in az(f"account management-group list {once}")}
+    assert not {"az-managed", "az-below"} & listed
+
+
+def test_extensions_are_not_downloaded(az):
+    """`az logic` and `az datafactory` are wheels that an index at aka.ms names: nothing in a sandbox leads there."""
+    assert "Unable to get extension index" in az.fails("extension add --name logic")
+    assert "make sure the corresponding extension is installed" in az.fails("logic workflow list")
 
 
 def test_the_activity_log(az, az_server):
