@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))  # for `dialects`
+
 PROJECT = Path(__file__).parents[2]
 CACHE = PROJECT / ".cache" / "clients"
 CHECKED = Path(__file__).parent / "checked_server.py"
