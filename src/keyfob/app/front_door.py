@@ -9,7 +9,7 @@ import msgspec
 from keyfob.clouds.cloud import Cloud
 from keyfob.clouds.hostnames import resolve
 from keyfob.declare import Address, Plane
-from keyfob.wire.http import Reply, Request
+from keyfob.wire.http import Reply, Request, parse_host, parse_target
 
 Hot = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
 
@@ -30,11 +30,18 @@ class Later:
 
 class FrontDoor:
     def __init__(
-        self, *, clouds: Mapping[str, Cloud], planes: Mapping[str, Plane], health: Callable[[], Awaitable[bool]]
+        self,
+        *,
+        clouds: Mapping[str, Cloud],
+        planes: Mapping[str, Plane],
+        health: Callable[[], Awaitable[bool]],
+        large: Mapping[str, Callable[[str], bool]] | None = None,
     ) -> None:
+        """`large`: service → the paths at which it takes large bodies."""
         self._clouds = clouds
         self.planes = planes
         self._health = health
+        self._large = dict(large or {})
 
     async def __call__(self, request: Request) -> Reply:
         if request.path == "/healthz":
@@ -49,6 +56,14 @@ class FrontDoor:
             words = service.replace("_", " ")
             return _refusal(501, "ServiceNotServed", f"{request.host} belongs to {words}, which is not served yet.")
         return await plane(request, Address(cloud, service, account))
+
+    def takes_large(self, target: bytes, fields: list[tuple[bytes, bytes]]) -> bool:
+        """Whether a request may have a large body, before it was read: its name and path tell, and somebody must
+        claim to be somebody. Who that is, is asked when it is there."""
+        told = dict(fields)
+        found = resolve(parse_host(told.get(b"host", b"").decode("latin-1"))[0], self._clouds)
+        takes = self._large.get(found[1]) if found is not None else None
+        return takes is not None and b"authorization" in told and takes(parse_target(target.decode("latin-1"))[0])
 
     def knows(self, host: str) -> bool:
         """Whether a name belongs to any of the clouds: what DNS in a sandbox and the proxy answer for."""

@@ -167,6 +167,7 @@ class Doorway:
             hot=self._hot,
             tls=self._context,
             listener="front door",
+            large=self._front_door.takes_large,
         )
 
 
@@ -316,6 +317,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 ISSUER_SERVICE: issuers,
             },
             health=lambda: _well(store),
+            large={"web_scm": web_sites.scm.takes_large},
         )
         server = HttpServer()
         door = Doorway(server, front_door, trust, first_of({b"/secrets/": vault.hot}, otherwise=login.hot))

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import IO, Any, NoReturn, cast
 
 import httptools
 
@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_fed",
         "_fields",
+        "_file",
         "_finishing",
         "_head_size",
         "_held",
@@ -82,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._fields: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._body_size = 0
+        self._file: IO[bytes] | None = None  # of a large body
         self._head_size = 0  # of a head that came in several reads, so far
         self._fed = 0  # the same, with the read that is being parsed
         self._queue: deque[Message | Reply] = deque()
@@ -112,7 +114,7 @@ class Connection(asyncio.Protocol):
         """A handler at work goes on: what it writes to the store was asked for, only its answer is lost. A body that
         is still being made has nobody left to read it."""
         self._edge.connections.discard(self)
-        self._queue.clear()
+        self._drop()
         self._phase = DONE
         self._eof = True
         self._parser = None  # it holds our bound methods
@@ -230,8 +232,7 @@ class Connection(asyncio.Protocol):
         if name == b"upgrade":
             self._upgrade = bool(self._parser.should_upgrade())
         elif name == b"content-length":
-            if int(value) > self._edge.limits.body:
-                self._stop(413, "The request's body is too large.")
+            self._admit(int(value))
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                 self._stop(400, "The only transfer coding spoken here is chunked.")
@@ -243,10 +244,31 @@ class Connection(asyncio.Protocol):
     def on_body(self, part: bytes) -> None:
         self._continue = False
         self._since = self._edge.now
-        self._body.append(part)
         self._body_size += len(part)
         if self._body_size > self._edge.limits.body:
+            self._spool(part)
+        else:
+            self._body.append(part)
+
+    def _admit(self, size: int) -> None:
+        """A body of that size. Refuses it when it is too large for this request."""
+        limits, large = self._edge.limits, self._door.large
+        if size > limits.body and (size > limits.large or large is None or not large(self._target, self._fields)):
             self._stop(413, "The request's body is too large.")
+
+    def _spool(self, part: bytes) -> None:
+        """What is too large for memory goes to a file."""
+        self._admit(self._body_size)
+        try:
+            if self._file is None:
+                self._file = self._edge.new_file()
+                if self._file is None:
+                    self._stop(503, "Too many large requests arrive at the same time.")
+                self._file.writelines(self._body)
+                self._body = []
+            self._file.write(part)
+        except OSError:
+            self._stop(507, "The request's body could not be kept.")
 
     def on_message_complete(self) -> None:
         if self._upgrade:
@@ -273,7 +295,10 @@ class Connection(asyncio.Protocol):
                 self._answered = (target, fields)
                 self._transport.write(answer)
                 return
-        message = Message(method, target, fields, b"".join(self._body), parser.get_http_version(), keep)
+        file, self._file = self._file, None
+        if file is not None:
+            file.seek(0)
+        message = Message(method, target, fields, b"".join(self._body), parser.get_http_version(), keep, file)
         self._reset()
         if not keep:
             self._phase = DONE
@@ -301,6 +326,16 @@ class Connection(asyncio.Protocol):
         self._body = []
         self._body_size = self._head_size = 0
         self._continue = self._upgrade = False
+
+    def _drop(self) -> None:
+        """What waits or has half arrived will not be asked any more."""
+        for message in self._queue:
+            if isinstance(message, Message) and message.file is not None:
+                message.file.close()
+        self._queue.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     # --- upgrades: none are spoken, one is handed over ---
 
@@ -342,7 +377,7 @@ class Connection(asyncio.Protocol):
 
     # --- answering ---
 
-    def _stop(self, status: int, message: str) -> None:
+    def _stop(self, status: int, message: str) -> NoReturn:
         self._refuse(status, message)
         raise _Stop
 
@@ -402,7 +437,7 @@ class Connection(asyncio.Protocol):
             close = self._write(reply, method, close=close, keep=message.version == "1.0", request_id=request_id)
         if malformed:
             self._phase = DONE
-            self._queue.clear()
+            self._drop()
             self._linger()
         elif close:
             self._phase = DONE

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from tempfile import TemporaryFile
+from typing import IO, Protocol
 
 from keyfob.wire.http import Reply, Request
 from keyfob.wire.http1 import OK
@@ -25,6 +26,9 @@ LONGEST_KNOWN = 1_024
 MOST_KNOWN = 32
 """For each listener, until the next sweep: who never asks twice in the same words costs little."""
 
+Large = Callable[[bytes, list[tuple[bytes, bytes]]], bool]
+"""Raw target and raw headers → whether this request may have a large body."""
+
 Connect = Callable[[str, int], Callable[[asyncio.Transport], None] | None]
 """CONNECT to that host and port → who takes the transport over once the client was told yes; None: refused."""
 
@@ -38,6 +42,10 @@ class Limits:
     fields: int = 128
     body: int = 16 * 1024 * 1024
     """Resource Manager takes templates of 4 MB and deployments of more."""
+    large: int = 2 * 1024**3
+    """For the requests that a door takes large; what is above `body` goes to a file."""
+    files: int = 8
+    """Such files at a time, of all connections."""
     idle: float = 120.0
     """Between requests. Longer than Go's 90 s, so that the client closes first."""
     head_time: float = 20.0
@@ -81,6 +89,16 @@ class Edge:
     """Called when a connection begins: starts the sweep if it sleeps."""
     connections: set[Watched] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    files: list[IO[bytes]] = field(default_factory=list)
+    """Bodies of requests that arrive or are worked on."""
+
+    def new_file(self) -> IO[bytes] | None:
+        """For a large body; None while there are as many as may be."""
+        self.files = [file for file in self.files if not file.closed]
+        if len(self.files) >= self.limits.files:
+            return None
+        self.files.append(TemporaryFile(prefix="keyfob-body-"))  # noqa: SIM115 - closed with its request
+        return self.files[-1]
 
     def dated(self, answer: bytes) -> bytes:
         """A hot answer with this second's `Date`."""
@@ -107,6 +125,7 @@ class Door:
     connect: Connect | None
     listener: str
     scheme: str
+    large: Large | None = None
     known: dict[bytes, Known] = field(default_factory=dict)
     """Requests that had a hot answer, by their bytes on the wire: at most `MOST_KNOWN`, without credentials."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfob.servers.connection import Connection
-from keyfob.servers.edge import MOST_KNOWN, Connect, Door, Edge, Handler, Hot, Limits
+from keyfob.servers.edge import MOST_KNOWN, Connect, Door, Edge, Handler, Hot, Large, Limits
 
 __all__ = ["Connect", "Handler", "Hot", "HttpServer", "Limits", "Listening"]
 
@@ -127,10 +127,11 @@ class HttpServer:
         listener: str = "",
         scheme: str | None = None,
         connect: Connect | None = None,
+        large: Large | None = None,
     ) -> Listening:
         """Serves a bound socket (which it then owns). `scheme` is what requests say they came by; without it,
         whether there is TLS decides."""
-        door = Door(handler, hot, connect, listener, scheme or ("https" if tls is not None else "http"))
+        door = Door(handler, hot, connect, listener, scheme or ("https" if tls is not None else "http"), large)
         listening = Listening(self.edge, door, tls)
         await listening.open(sock)
         self._listening = [each for each in self._listening if not each.closed]  # hosts come and go

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import IO
 
 from keyfob.servers.edge import Door, Edge
 from keyfob.wire.http import Reply
@@ -32,6 +33,8 @@ class Message:
     version: str
     keep: bool
     """Whether the client would keep the connection."""
+    file: IO[bytes] | None = None
+    """A large body, instead of `body`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ async def reply_to(message: Message, *, door: Door, peer: str, request_id: str) 
             message.target,
             message.fields,
             message.body,
+            file=message.file,
             version=message.version,
             scheme=door.scheme,
             listener=door.listener,
@@ -67,6 +71,9 @@ async def reply_to(message: Message, *, door: Door, peer: str, request_id: str) 
         }
         log.exception("a request failed", extra=about)
         return Answered(failure(request_id))
+    finally:
+        if message.file is not None:
+            message.file.close()
 
 
 def render(

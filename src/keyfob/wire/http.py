@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -69,6 +69,8 @@ class Request:
     query: Fields
     headers: Fields
     body: bytes = b""
+    file: IO[bytes] | None = field(default=None, compare=False, repr=False)
+    """A body that is too large for memory, instead of `body`: read from its beginning, closed with the answer."""
     host: str = ""
     port: int | None = None
     scheme: str = "https"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import IO
 from urllib.parse import urlsplit
 
 from keyfob.wire.http import Fields, Reply, Request, parse_host, parse_target
@@ -52,6 +53,7 @@ def read_request(
     fields: RawFields,
     body: bytes,
     *,
+    file: IO[bytes] | None = None,
     version: str = "1.1",
     scheme: str = "http",
     listener: str = "",
@@ -91,6 +93,7 @@ def read_request(
         query=query,
         headers=Fields(headers),
         body=body,
+        file=file,
         host=host,
         port=port,
         scheme=scheme,

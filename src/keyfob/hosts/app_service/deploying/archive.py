@@ -11,6 +11,7 @@ import os
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from keyfob.errors import InvalidInput
 
@@ -27,7 +28,7 @@ class BadArchive(InvalidInput):
     code = "InvalidPackage"
 
 
-def unpack(archive: Path, target: Path, *, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> int:
+def unpack(archive: IO[bytes], target: Path, *, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> int:
     """Writes what the zip holds into an empty folder; how many files. Raises `BadArchive`."""
     try:
         with zipfile.ZipFile(archive) as opened:

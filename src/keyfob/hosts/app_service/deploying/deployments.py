@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -75,8 +76,8 @@ class Deployment(msgspec.Struct, omit_defaults=True):
 class Package:
     """What was sent. `type` is OneDeploy's: `zip`, else one file that goes to `path` in the content."""
 
-    file: Path
-    """Removed when the deployment has ended."""
+    file: IO[bytes]
+    """Closed when the deployment has ended."""
     type: str = "zip"
     path: str = ""
     clean: bool = False
@@ -135,7 +136,7 @@ class Deployments:
     def begin(self, site: Site, package: Package, *, deployer: str, author: str = "", message: str = "") -> Deployment:
         """Starts it; `wait` tells when it is done. Raises `InProgress`: one at a time, as Kudu has it."""
         if site.id.key in self._working:
-            package.file.unlink(missing_ok=True)
+            package.file.close()
             raise InProgress("There is a deployment currently in progress. Please try again when it completes.")
         made = Deployment(
             id=self._ids.guid().replace("-", ""),
@@ -185,7 +186,7 @@ class Deployments:
             _log.exception("a deployment of %s failed", site.host)
             self._failed(site, telling, "The server met an error that it did not expect; its log has it.")
         finally:
-            package.file.unlink(missing_ok=True)
+            package.file.close()
             self._forget_old(site)
 
     async def _make(self, site: Site, package: Package, telling: Telling) -> None:
@@ -277,4 +278,5 @@ def _place_file(package: Package, folder: Path) -> None:
     if os.path.realpath(target.parent) != os.path.join(os.path.realpath(folder), *name.parent.parts):
         raise BadArchive("The path of the file leads through a link.")
     target.unlink(missing_ok=True)
-    shutil.copyfile(package.file, target, follow_symlinks=False)
+    with target.open("xb") as file:
+        shutil.copyfileobj(package.file, file)

@@ -6,12 +6,11 @@ and what azure-cli 2.91 reads of it (appservice/custom.py). Every path needs pub
 
 from __future__ import annotations
 
+import io
 import logging
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from keyfob.declare import Address
 from keyfob.errors import Forbidden, InvalidInput, NotFound, Problem, Unauthenticated
@@ -76,6 +75,11 @@ class Scm:
             ("GET", "api/logs/docker"): self._logs,
         }
 
+    @staticmethod
+    def takes_large(path: str) -> bool:
+        """Packages may be larger than other bodies."""
+        return path.lower() in {"/api/zipdeploy", "/api/publish"}
+
     async def __call__(self, request: Request, address: Address) -> Reply:
         try:
             return await self._answer(request, address)
@@ -112,7 +116,7 @@ class Scm:
 
     async def _zip_deploy(self, call: _Call) -> Reply:
         query = call.request.query
-        package = Package(_kept(call.request.body), clean=_true(query.get("clean")))
+        package = Package(_kept(call.request), clean=_true(query.get("clean")))
         made = self._begin(call, package, query.get("deployer") or "ZipDeploy", "Created via a push deployment")
         return await self._answered(call, made, at_once=_true(query.get("isAsync")))
 
@@ -127,9 +131,7 @@ class Scm:
                 raise InvalidInput(f"Path must be defined for type='{kind}'")
             path = _FILES[kind] + path
         restart = query.get("restart") is None or _true(query.get("restart"))
-        package = Package(
-            _kept(call.request.body), type=kind, path=path, clean=_true(query.get("clean")), restart=restart
-        )
+        package = Package(_kept(call.request), type=kind, path=path, clean=_true(query.get("clean")), restart=restart)
         made = self._begin(call, package, "OneDeploy", "OneDeploy")
         return await self._answered(call, made, at_once=_true(query.get("async")))
 
@@ -278,12 +280,9 @@ def _true(text: str | None) -> bool:
     return (text or "").strip().lower() in {"true", "1"}
 
 
-def _kept(body: bytes) -> Path:
-    """The body as a file, which the deployment removes."""
-    descriptor, name = tempfile.mkstemp(prefix="keyfob-package-")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(body)
-    return Path(name)
+def _kept(request: Request) -> IO[bytes]:
+    """The body as a file of the deployment's own: that of the request is closed with its answer."""
+    return io.BytesIO(request.body) if request.file is None else os.fdopen(os.dup(request.file.fileno()), "rb")
 
 
 def _refusal(problem: Problem) -> Reply:
