@@ -174,11 +174,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client may shut its side down and still read: what it asked for is answered first. Not so in the midst of
-        a stream, which may have no end: there it has gone."""
+        a stream, which may have no end: there it has gone. Nor in TLS, whose transport ends with either side."""
         self._eof = True
         if self._pouring is not None:
             self._pouring.cancel()
-        return self._busy or bool(self._queue)
+        return (self._busy or bool(self._queue)) and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         self._blocked = True
