@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from keyfob.hosts.workloads.sandboxed import Root, Sandbox
+from keyfob.hosts.workloads.workshop import run_in
 
 from .conftest import Open
 
@@ -114,3 +115,23 @@ async def test_a_root_that_is_not_there(sandbox: Sandbox) -> None:
     done = await run(sandbox, "true", Root("/nowhere", "/run/keyfob/stage"))
     assert done.code == 126
     assert done.errors.startswith("keyfob: /run/keyfob/stage/root: ")
+
+
+async def test_a_program_beside_another_is_in_its_root(sandbox: Sandbox, root: Root) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    first = await sandbox.start(
+        ["sh", "-c", "echo of the first > /made; exec sleep 600"],
+        environment={"PATH": "/bin"},
+        output=nothing,
+        errors=nothing,
+        root=root,
+    )
+    os.close(nothing)
+    while (
+        done := await run_in(sandbox, ["cat", "/made"], environment={"PATH": "/bin"}, within=first, patience=60)
+    ).code:
+        assert not first.ended
+    assert done.output == "of the first\n"
+    await first.stop(0.1)
+    done = await run_in(sandbox, ["cat", "/made"], environment={"PATH": "/bin"}, within=first, patience=60)
+    assert done.code == 126

@@ -9,7 +9,7 @@ one JSON object:
 - `{"start": id, "command", "environment", "folder"}` with three descriptors (stdin, stdout, stderr) →
   `{"started": id}` or `{"failed_start": id, "sentence"}`, and later `{"exited": id, "code": n}`;
   `"root": {"image", "stage", "mounts"}` beside it gives the program another root (`rooted.enter_root`), and then
-  `environment` is all that it gets;
+  `environment` is all that it gets; `"within": id` puts it beside a running program, in that one's root;
 - `{"signal": id, "number": n}` goes to the program's whole process group;
 - `{"dial": id, "port": p}` → `{"dialled": id}` with a socket that is connected to 127.0.0.1:p inside, or
   `{"failed_dial": id, "sentence"}`.
@@ -141,17 +141,28 @@ class _Agent:
                 os.close(descriptor)
 
     def _start(self, order: Mapping[str, Any], streams: Sequence[int]) -> None:
-        root = order.get("root")
-        base = rooted.TRUST if root else self._program.environment
+        root, within = order.get("root"), self._process(order.get("within"))
+        base = rooted.TRUST if root or within else self._program.environment
         program = self._program._replace(command=order["command"], environment={**base, **order["environment"]})
         child = os.fork()
         if child == 0:
-            self._become(program, order["folder"], streams, root)
+            self._become(program, order["folder"], streams, root, within)
         self._running[child] = order["start"]
         _say(self._control, {"started": order["start"]})
 
+    def _process(self, ident: int | None) -> int | None:
+        """The process of a running program; one that has ended has none, and 0 is nobody's."""
+        if ident is None:
+            return None
+        return next((process for process, known in self._running.items() if known == ident), 0)
+
     def _become(
-        self, program: inside.Program, folder: str, streams: Sequence[int], root: Mapping[str, Any] | None
+        self,
+        program: inside.Program,
+        folder: str,
+        streams: Sequence[int],
+        root: Mapping[str, Any] | None,
+        within: int | None,
     ) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
@@ -168,6 +179,8 @@ class _Agent:
                     environment=self._program.environment,
                 )
                 os.makedirs(folder, exist_ok=True)
+            if within is not None:
+                rooted.enter_beside(self._kernel, within)
             os.chdir(folder)
         except OSError as error:
             os.write(2, f"keyfob: {error.filename or folder}: {error.strerror}\n".encode())

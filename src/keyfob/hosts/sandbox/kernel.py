@@ -44,6 +44,9 @@ class Kernel:
     def unshare(self, flags: int) -> None:
         self._check(self._libc.unshare(ctypes.c_int(flags)))
 
+    def setns(self, descriptor: int, kind: int) -> None:
+        self._check(self._libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)))
+
     def mount(self, source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
         self._check(
             self._libc.mount(_text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data)), target

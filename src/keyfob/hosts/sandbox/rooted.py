@@ -64,6 +64,13 @@ def enter_root(
         _write(path, content)
 
 
+def enter_beside(kernel: Kernel, process: int) -> None:
+    """Go where another program of the sandbox is: its file system becomes ours. Raises OSError."""
+    descriptor = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    kernel.setns(descriptor, k.CLONE_NEWNS)
+    os.close(descriptor)
+
+
 def _files(environment: Mapping[str, str]) -> dict[str, bytes]:
     """What takes the place of the image's own: read before the machine's files are out of sight."""
     wanted = {

@@ -45,9 +45,10 @@ class ProgramLog:
         self._followers: set[_Follower] = set()
         self._size = path.stat().st_size if path.exists() else 0
 
-    def write(self, stream: str, text: str) -> None:
-        """One line. What the disk refuses is lost, never the program."""
-        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def write(self, stream: str, text: str, *, at: str = "") -> None:
+        """One line, of now or of another time. What the disk refuses is lost, never the program."""
+        now = datetime.fromtimestamp(self._clock.now(), UTC)
+        at = at or now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = Line(at, stream, text)
         data = f"{at} {stream} {text}\n".encode("utf-8", "replace")
         try:

@@ -55,7 +55,7 @@ class Process:
     """A program that was started. `output` and `errors` are the ends to read from, None when they go elsewhere."""
 
     def __init__(self, ident: int, sandbox: Sandbox) -> None:
-        self._ident = ident
+        self.ident = ident
         self._sandbox = sandbox
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -70,7 +70,7 @@ class Process:
     def signal(self, number: int) -> None:
         """To the program and all it started. Nothing happens when it has ended."""
         if not self.ended:
-            self._sandbox.send({"signal": self._ident, "number": int(number)})
+            self._sandbox.send({"signal": self.ident, "number": int(number)})
 
     async def stop(self, grace: float) -> int:
         """SIGTERM, and SIGKILL after `grace` seconds; the exit code."""
@@ -144,9 +144,11 @@ class Sandbox:
         errors: int,
         input: int | None = None,
         root: Root | None = None,
+        within: Process | None = None,
     ) -> Process:
         """Start a program. The descriptors stay the caller's: close them once this returns. With a `root` it gets that
-        file system, and no variables but `environment`, the host's and those of the authorities.
+        file system, and no variables but `environment`, the host's and those of the authorities; `within` a running
+        program it gets the file system of that one.
 
         A command that is not there ends with 127, one that cannot be run with 126, and says so on `errors`. Raises
         Conflict when the sandbox is closed, SandboxUnavailable when command and environment are too long to pass.
@@ -162,6 +164,8 @@ class Sandbox:
         }
         if root is not None:
             order["root"] = {"image": root.image, "stage": root.stage, "mounts": list(root.mounts)}
+        if within is not None:
+            order["within"] = within.ident
         nothing = os.open(os.devnull, os.O_RDONLY) if input is None else -1
         try:
             await self._say(order, [nothing if input is None else input, output, errors])
@@ -185,6 +189,10 @@ class Sandbox:
             return await answer
         finally:
             self._dialled.pop(ident, None)
+
+    async def gone(self) -> None:
+        """Returns when the sandbox has ended, whatever ended it."""
+        await self._keeper.wait()
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Without waiting: signals are few and small."""

@@ -144,6 +144,7 @@ async def run_in(
     *,
     folder: str = "/",
     environment: Mapping[str, str] | None = None,
+    within: Process | None = None,
     patience: float,
 ) -> Result:
     """One program in an open sandbox, to its end or until `patience` seconds are over. A daemon that it leaves behind
@@ -156,7 +157,9 @@ async def run_in(
         for stream, end in zip(streams, (read_output, read_errors), strict=True)
     ]
     try:
-        process = await sandbox.start(command, folder=folder, environment=environment, output=output, errors=errors)
+        process = await sandbox.start(
+            command, folder=folder, environment=environment, output=output, errors=errors, within=within
+        )
     except BaseException:
         for one in reading:
             one.cancel()
