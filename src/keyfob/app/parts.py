@@ -269,6 +269,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             ids=ids,
             answer=ask,
             seal=seal,
+            read_secret=vault.read,
             alone=not settings.database,
         )
         resource_manager = ResourceManager(

@@ -17,6 +17,7 @@ from keyfob.cli.output import data_option, output_option, say, show_json, table,
 
 _MOST_LINKED = 100
 _MOST_REASONS = 10
+_DOCUMENT = re.compile("deployment(?:template|parameters)", re.IGNORECASE)
 _ACTIVE = ("Accepted", "Running")
 
 
@@ -111,7 +112,7 @@ def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _linked(template: Path) -> dict[str, Any]:
-    """Templates below the file's folder, by relative path."""
+    """Templates and parameter files below the template's folder, by relative path."""
     made: dict[str, Any] = {}
     for folder in ("*.json", "*/*.json", "*/*/*.json"):
         for path in sorted(template.parent.glob(folder)):
@@ -121,7 +122,7 @@ def _linked(template: Path) -> dict[str, Any]:
                 value = json.loads(path.read_text("utf-8-sig"))
             except (ValueError, OSError):
                 continue
-            if isinstance(value, dict) and "deploymenttemplate" in str(value.get("$schema", "")).lower():
+            if isinstance(value, dict) and _DOCUMENT.search(str(value.get("$schema", ""))):
                 made[path.relative_to(template.parent).as_posix()] = value
     return made
 

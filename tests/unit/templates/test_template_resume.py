@@ -278,7 +278,7 @@ async def test_two_nodes_never_run_the_same(arm: Arm) -> None:
     first = app.deployments()
     other = first.__class__(
         store=app.store, guard=app.guard, clouds=first._clouds, clock=first.clock, ids=first._ids,
-        answer=first._answer, seal=first._seal, alone=False,
+        answer=first._answer, seal=first._seal, read_secret=first.secrets._read, alone=False,
     )  # fmt: skip
     key = ResourceId.parse(arm.at("d")).key
     await other.look_after()

@@ -102,11 +102,6 @@ def bind(
     for name, schema in schemas.items():
         one = declared(name, schema, template)
         value = values.get(name.lower())
-        if isinstance(value, Mapping) and "reference" in value and "value" not in value:
-            raise InvalidTemplate(
-                f"The template parameter '{name}' refers to a Key Vault secret, which this deployment cannot read. "
-                "Please see https://aka.ms/arm-keyvault for usage details."
-            )
         if isinstance(value, Mapping) and "value" in value:
             names.values[name.lower()] = value["value"]
         elif "defaultValue" in one.schema:
@@ -126,8 +121,15 @@ def bind(
     for name, schema in schemas.items():
         one = declared(name, schema, template)
         value = names.get(inside, name)
-        check(one, value, template, name)
-        shown[name] = {"type": one.shown_type} if one.secure else {"type": one.shown_type, "value": value}
+        row = values.get(name.lower())
+        reference = row.get("reference") if isinstance(row, Mapping) else None
+        hidden = one.secure or reference is not None
+        check(one, value, template, name, hidden=hidden)
+        shown[name] = {"type": one.shown_type}
+        if reference is not None:
+            shown[name]["reference"] = reference
+        elif not hidden:
+            shown[name]["value"] = value
     return names, shown
 
 
@@ -135,8 +137,10 @@ def _default(value: Any, frame: Frame) -> Any:
     return lambda _asking: evaluate(value, frame)
 
 
-def check(one: Declared, value: Any, template: Mapping[str, Any], name: str, depth: int = 0) -> None:
-    """Raises `InvalidTemplate` unless the value is one that the declaration allows."""
+def check(
+    one: Declared, value: Any, template: Mapping[str, Any], name: str, depth: int = 0, *, hidden: bool = False
+) -> None:
+    """Raises `InvalidTemplate` unless the value is one that the declaration allows; a `hidden` one is not quoted."""
     schema = one.schema
     if value is None and schema.get("nullable") is True:
         return
@@ -146,19 +150,20 @@ def check(one: Declared, value: Any, template: Mapping[str, Any], name: str, dep
             f"Template parameter JToken type is not valid. Expected '{called}'. Actual '{type_name(value)}'. Please "
             "see https://aka.ms/arm-parameter-file for usage details."
         )
-    _limits(schema, value, name)
+    _limits(schema, value, name, hidden)
     if depth < 20:
-        _inside(one, value, template, name, depth)
+        _inside(one, value, template, name, depth, hidden)
 
 
-def _limits(schema: Mapping[str, Any], value: Any, name: str) -> None:
+def _limits(schema: Mapping[str, Any], value: Any, name: str, hidden: bool) -> None:
     allowed = schema.get("allowedValues")
     if isinstance(allowed, list) and allowed:
         values = value if isinstance(value, list) and not any(isinstance(one, list) for one in allowed) else [value]
         for one in values:
             if not any(same(one, known) or _alike(one, known) for known in allowed):
+                quoted = "" if hidden else f" '{to_text(one)[:200]}'"
                 raise InvalidTemplate(
-                    f"The provided value '{to_text(one)[:200]}' for the template parameter '{name}' is not valid. The "
+                    f"The provided value{quoted} for the template parameter '{name}' is not valid. The "
                     f"parameter value is not part of the allowed value(s): '{','.join(map(to_text, allowed))}'."
                 )
     start = f"The provided value for the template parameter '{name}' is not valid."
@@ -180,13 +185,13 @@ def _alike(a: Any, b: Any) -> bool:
     return isinstance(a, str) and isinstance(b, str) and a.lower() == b.lower()
 
 
-def _inside(one: Declared, value: Any, template: Mapping[str, Any], name: str, depth: int) -> None:
+def _inside(one: Declared, value: Any, template: Mapping[str, Any], name: str, depth: int, hidden: bool) -> None:
     schema = one.schema
     if isinstance(value, list):
         items = schema.get("items")
         if isinstance(items, Mapping) and (items.get("type") or items.get("$ref")):
             for at, row in enumerate(value):
-                check(declared(name, items, template), row, template, f"{name}[{at}]", depth + 1)
+                check(declared(name, items, template), row, template, f"{name}[{at}]", depth + 1, hidden=hidden)
         return
     if not isinstance(value, dict):
         return
@@ -197,7 +202,7 @@ def _inside(one: Declared, value: Any, template: Mapping[str, Any], name: str, d
         found, there = member(value, key)
         deeper = declared(f"{name}.{key}", inner, template)
         if found:
-            check(deeper, there, template, f"{name}.{key}", depth + 1)
+            check(deeper, there, template, f"{name}.{key}", depth + 1, hidden=hidden)
         elif deeper.schema.get("nullable") is not True:
             raise InvalidTemplate(
                 f"The provided value for the template parameter '{name}' is not valid. The value is missing the "

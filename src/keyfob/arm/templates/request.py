@@ -38,7 +38,7 @@ class Wanted:
     what_if: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_wanted(raw: bytes) -> Wanted:
+def read_wanted(raw: bytes, name: str = "") -> Wanted:
     """Raises `InvalidInput` (`InvalidRequestContent`, `InvalidDeploymentParameterValue`, `InvalidContentLink`)."""
     source = read_source(raw, largest=LARGEST)
     body = source.value
@@ -50,6 +50,7 @@ def read_wanted(raw: bytes) -> Wanted:
     return wanted_of(
         properties,
         source,
+        name=name,
         location=_text(member(body, "location")[1], "location"),
         tags=member(body, "tags")[1] or {},
     )
@@ -59,6 +60,7 @@ def wanted_of(
     properties: Mapping[str, Any],
     source: Source | None = None,
     *,
+    name: str = "",
     location: str = "",
     tags: Any = None,
     linked: Mapping[str, Any] | None = None,
@@ -80,14 +82,16 @@ def wanted_of(
     if isinstance(own, dict):
         known |= {urljoin(HERE, str(name)): template for name, template in own.items()}
     template, link, path = _template(properties, known, base)
-    given_parameters = member(properties, "parameters")[1]
+    base = str(link["uri"]) if link else base
+    given, parameters_link = _parameters(properties, known, base, name)
     return Wanted(
         template=template,
-        parameters=read_parameters(given_parameters, properties),
+        parameters=read_parameters(given),
         mode=mode,
         location=location.replace(" ", "").lower(),
         tags={str(name): str(value) for name, value in (tags or {}).items()},
         template_link=link,
+        parameters_link=parameters_link,
         linked=known,
         place_of=_places(source, path),
         what_if=member(properties, "whatIfSettings")[1] or {},
@@ -102,19 +106,8 @@ def _template(
     if isinstance(inline, str):  # a template quoted as text, as some clients send it
         inline = read_source(inline.encode()).value
     if isinstance(link, dict) and inline is None:
-        address = str(member(link, "uri")[1] or "")
-        if not address:
-            relative = member(link, "relativePath")[1]
-            if relative:
-                address = urljoin(base or HERE, str(relative))
-        bare = address.partition("?")[0]
-        if bare in linked:
-            return linked[bare], {"uri": address, "contentVersion": "1.0.0.0"}, ()
-        raise InvalidInput(
-            f"Unable to download deployment content from '{address[:300]}': nothing outside of this server is asked. "
-            "Please see https://aka.ms/arm-deploy for usage details.",
-            code="InvalidContentLink",
-        )
+        found, address = _linked(link, linked, base)
+        return found, {"uri": address, "contentVersion": "1.0.0.0"}, ()
     if inline is None:
         raise InvalidInput(
             "The request content is not valid: the deployment has neither 'template' nor 'templateLink'.",
@@ -127,20 +120,59 @@ def _template(
     return inline, None, ("properties", "template")
 
 
+def _linked(link: Mapping[str, Any], linked: Mapping[str, Any], base: str) -> tuple[Any, str]:
+    """What a link leads to, and its address. Raises `InvalidInput` (`InvalidContentLink`)."""
+    address = str(member(link, "uri")[1] or "")
+    if not address:
+        relative = member(link, "relativePath")[1]
+        if relative:
+            address = urljoin(base or HERE, str(relative))
+    bare = address.partition("?")[0]
+    if bare in linked:
+        return linked[bare], address
+    raise InvalidInput(
+        f"Unable to download deployment content from '{address[:300]}': nothing outside of this server is asked. "
+        "Please see https://aka.ms/arm-deploy for usage details.",
+        code="InvalidContentLink",
+    )
+
+
+def _parameters(
+    properties: Mapping[str, Any], linked: Mapping[str, Any], base: str, name: str
+) -> tuple[Any, Mapping[str, Any] | None]:
+    """The parameters, inline or behind a link. The words: MicrosoftDocs/azure-docs issue 15341."""
+    given, link = member(properties, "parameters")[1], member(properties, "parametersLink")[1]
+    if link is None:
+        return given, None
+    if given:
+        raise InvalidInput(
+            f"The deployment '{name}' cannot have both the ParameterLink and Parameter property set. Please use one or "
+            "the other.",
+            code="InvalidDeployment",
+        )
+    if not isinstance(link, dict):
+        raise _unreadable("the parametersLink must be an object")
+    found, address = _linked(link, linked, base)
+    if not isinstance(found, dict) or not isinstance(found.get("parameters"), dict):
+        raise InvalidInput(
+            f"The content of '{address[:300]}' is not a parameter file: an object with the member 'parameters' is "
+            "expected. Please see https://aka.ms/arm-parameter-file for usage details.",
+            code="InvalidRequestContent",
+        )
+    version = found.get("contentVersion")
+    shown = {"uri": address} | ({"contentVersion": version} if isinstance(version, str) else {})
+    return found["parameters"], shown
+
+
 def _places(source: Source | None, within: Path) -> Callable[[Path], Place]:
     if source is None or not within:
         return lambda path: Place(1, 1)
     return lambda path: source.place((*within, *path), within=within)
 
 
-def read_parameters(given: Any, properties: Mapping[str, Any]) -> dict[str, Any]:
+def read_parameters(given: Any) -> dict[str, Any]:
     """Name → `{"value": …}`; a whole parameter file is taken for its `parameters`."""
     if given is None:
-        if member(properties, "parametersLink")[1]:
-            raise InvalidInput(
-                "Unable to download deployment content: parameter files are not fetched from anywhere.",
-                code="InvalidContentLink",
-            )
         return {}
     if not isinstance(given, dict):
         raise _unreadable("the parameters must be an object")

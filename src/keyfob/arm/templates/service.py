@@ -38,6 +38,7 @@ from keyfob.arm.templates.request import Wanted, template_hash, wanted_of
 from keyfob.arm.templates.resume import Memory, Progress, Sealer, progress_of, recall, remember
 from keyfob.arm.templates.scene import facts_of
 from keyfob.arm.templates.template import DEPLOYMENTS, Opened, Part, open_template
+from keyfob.arm.templates.vault_secrets import ReadSecret, VaultSecrets
 from keyfob.clock import Clock, Ids, iso
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Action, Caller
@@ -72,6 +73,7 @@ class Deployments(Journal):
         ids: Ids,
         answer: Answer,
         seal: Sealer,
+        read_secret: ReadSecret,
         alone: bool = True,
     ) -> None:
         self.store = store
@@ -81,6 +83,7 @@ class Deployments(Journal):
         self._ids = ids
         self._answer = answer
         self._seal = seal
+        self.secrets = VaultSecrets(store=store, guard=guard, read=read_secret)
         self._alone = alone
         self._owner = ids.guid()
         self._runs: dict[str, Run] = {}
@@ -124,7 +127,9 @@ class Deployments(Journal):
             self.store, id, wanted, caller, cloud, clouds=self._clouds, now=self.clock.now(), guid=self._ids.guid
         )
 
-    async def open(self, id: ResourceId, wanted: Wanted, caller: Caller, cloud: Cloud) -> tuple[Opened, list[Part]]:
+    async def open(
+        self, id: ResourceId, wanted: Wanted, caller: Caller, cloud: Cloud, request_id: str = ""
+    ) -> tuple[Opened, list[Part]]:
         """The template with what its parameters make of it, and the order. Raises what `validate` answers."""
         if not _NAME.fullmatch(id.name):
             raise InvalidInput(
@@ -132,7 +137,8 @@ class Deployments(Journal):
                 "parentheses are allowed.",
                 code="InvalidDeploymentName",
             )
-        return await self._opened(id, wanted, caller, cloud)
+        given = await self.secrets.filled(wanted.parameters, caller, request_id)
+        return await self._opened(id, replace(wanted, parameters=given), caller, cloud)
 
     async def _opened(self, id: ResourceId, wanted: Wanted, caller: Caller, cloud: Cloud) -> tuple[Opened, list[Part]]:
         facts = await self.facts(id, wanted, caller, cloud)
@@ -149,9 +155,10 @@ class Deployments(Journal):
         # in a thread: a template may take a second of thought, and others are waiting
         return await asyncio.to_thread(work)
 
-    async def preflight(self, parts: list[Part], caller: Caller, cloud: Cloud) -> None:
+    async def preflight(self, parts: list[Part], caller: Caller, request_id: str = "") -> None:
         """Raises what a deployment of these is refused with before anything happens."""
         await may_write(self.guard, parts, caller)
+        await self.secrets.look(parts, caller, request_id)
 
     # --- beginning
 
@@ -159,8 +166,8 @@ class Deployments(Journal):
         self, id: ResourceId, wanted: Wanted, *, caller: Caller, cloud: Cloud, api_version: str, request_id: str
     ) -> tuple[Deployment, bool]:
         """Starts it in the background; whether the name is new. Raises `InvalidInput`, `Forbidden`, `Conflict`."""
-        opened, parts = await self.open(id, wanted, caller, cloud)
-        await self.preflight(parts, caller, cloud)
+        opened, parts = await self.open(id, wanted, caller, cloud, request_id)
+        await self.preflight(parts, caller, request_id)
         record = self.record(id, wanted, opened, parts, caller, api_version)
         memory = remember(opened, wanted, caller, cloud, request_id or record.correlation_id)
         new = await self._insert(record, wanted.template, memory)
@@ -183,6 +190,7 @@ class Deployments(Journal):
             mode=wanted.mode,
             template_hash=template_hash(wanted.template),
             template_link=dict(wanted.template_link) if wanted.template_link else None,
+            parameters_link=dict(wanted.parameters_link) if wanted.parameters_link else None,
             parameters=opened.shown_parameters,
             dependencies=_dependencies(parts),
             providers=_providers(parts),
@@ -308,10 +316,13 @@ class Deployments(Journal):
             resolved["template"] = template
         base = str((run.record.template_link or {}).get("uri", ""))
         location = str(await run.resolve(part, body.get("location"), frame) or "")
-        wanted = wanted_of(resolved, location=location, linked=run.linked, base=base)
+        wanted = wanted_of(resolved, name=id.name, location=location, linked=run.linked, base=base)
         outer = None if part.inner or template is None else frame
         if begun is not None:
             wanted = replace(wanted, parameters=begun.memory.parameters)
+        elif outer is None:
+            filled = await self.secrets.filled(wanted.parameters, run.caller, run.record.correlation_id)
+            wanted = replace(wanted, parameters=filled)
         facts = await self.facts(id, wanted, run.caller, run.cloud)
         given = {} if outer is not None else wanted.parameters
         opened = open_template(wanted.template, given, facts, outer=outer, budget=run.opened.frame.budget)
@@ -319,7 +330,7 @@ class Deployments(Journal):
         if begun is not None:
             record, memory = begun.record, begun.memory
         else:
-            await self.preflight(parts, run.caller, run.cloud)
+            await self.preflight(parts, run.caller, run.record.correlation_id)
             record = self.record(id, wanted, opened, parts, run.caller, part.api_version)
             record = msgspec.structs.replace(
                 record, correlation_id=run.record.correlation_id, parent=ResourceId.parse(run.record.id).key

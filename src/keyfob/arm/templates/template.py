@@ -397,6 +397,20 @@ class _Opening:
         }
 
 
+def secure_values(opened: Opened) -> set[str]:
+    """Texts in the parameters whose values are not shown."""
+    values = opened.frame.parameters.values
+    rest = [values.get(name.lower()) for name, shown in opened.shown_parameters.items() if "value" not in shown]
+    found: set[str] = set()
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict | list):
+            rest += one.values() if isinstance(one, dict) else one
+        elif isinstance(one, str) and one:
+            found.add(one)
+    return found
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else text + "."
 
@@ -506,4 +520,4 @@ def _loop_texts(loop: Mapping[str, Any], frame: Frame) -> Iterator[tuple[str, Fr
         yield from texts(loop["input"], frame.within(loops=(*frame.loops, Loop(name.lower(), index))))
 
 
-__all__ = ["GROUP", "Known", "Opened", "Part", "invalid", "open_template", "scope_of", "texts"]
+__all__ = ["GROUP", "Known", "Opened", "Part", "invalid", "open_template", "scope_of", "secure_values", "texts"]

@@ -14,7 +14,7 @@ from keyfob.arm.templates.facts import GROUP, kind_of
 from keyfob.arm.templates.functions.table import same
 from keyfob.arm.templates.plan import plan
 from keyfob.arm.templates.request import Wanted, wanted_of
-from keyfob.arm.templates.template import Opened, Part, open_template
+from keyfob.arm.templates.template import Opened, Part, open_template, secure_values
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Caller
 from keyfob.errors import NotFound, Problem
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keyfob.arm.templates.service import Deployments
 
 _VERSION = "2022-09-01"
+_STARS = "*******"
 _READ_ONLY = frozenset({"id", "name", "type", "etag", "systemdata"})
 
 
@@ -32,18 +33,29 @@ async def what_if(
 ) -> dict[str, Any]:
     """The body of a what-if's result: `Succeeded` with changes, or `Failed` with the error."""
     try:
-        opened, parts = await deployments.open(id, wanted, caller, cloud)
-        await deployments.preflight(parts, caller, cloud)
-        looking = _Looking(deployments, deployments.asker(caller, cloud, request_id), caller, cloud)
+        opened, parts = await deployments.open(id, wanted, caller, cloud, request_id)
+        await deployments.preflight(parts, caller, request_id)
+        looking = _Looking(deployments, deployments.asker(caller, cloud, request_id), caller, cloud, request_id)
         await looking.parts(parts, opened, wanted)
         if kind_of(id.parent) == GROUP:
             await looking.others(id.parent, wanted.mode)
     except Problem as problem:
         return {"status": "Failed", "error": error_body(problem)}
-    changes = looking.changes
+    changes = [_covered(change, looking.hidden) for change in looking.changes]
     if str(wanted.what_if.get("resultFormat", "")).lower() == "resourceidonly":
         changes = [_short(change) for change in changes]
     return {"status": "Succeeded", "properties": {"correlationId": request_id, "changes": changes}}
+
+
+def _covered(value: Any, hidden: set[str]) -> Any:
+    """The value without what is secret. A short secret is covered where it stands alone: it may be part of any word."""
+    if isinstance(value, dict):
+        return {name: _covered(one, hidden) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_covered(one, hidden) for one in value]
+    if isinstance(value, str) and any(value == one or (len(one) > 5 and one in value) for one in hidden):
+        return _STARS
+    return value
 
 
 def _short(change: dict[str, Any]) -> dict[str, Any]:
@@ -55,8 +67,11 @@ def _short(change: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Looking:
-    def __init__(self, deployments: Deployments, ask: Ask, caller: Caller, cloud: Cloud) -> None:
+    def __init__(self, deployments: Deployments, ask: Ask, caller: Caller, cloud: Cloud, request_id: str) -> None:
         self._deployments = deployments
+        self._request_id = request_id
+        self.hidden: set[str] = set()
+        """Values that may not be shown: those of secure parameters."""
         self._ask = ask
         self._caller = caller
         self._cloud = cloud
@@ -65,6 +80,7 @@ class _Looking:
         self.changes: list[dict[str, Any]] = []
 
     async def parts(self, parts: list[Part], opened: Opened, wanted: Wanted, depth: int = 0) -> None:
+        self.hidden |= secure_values(opened)
         for part in parts:
             frame = part.frame.within(runtime=self._runtime)
             if part.is_deployment and depth < 4:
@@ -81,10 +97,13 @@ class _Looking:
         if template is not None:
             resolved["template"] = template
         try:
-            inner = wanted_of(resolved, linked=wanted.linked, base=str((wanted.template_link or {}).get("uri", "")))
+            base = str((wanted.template_link or {}).get("uri", ""))
+            inner = wanted_of(resolved, name=part.id.name, linked=wanted.linked, base=base)
             facts = await self._deployments.facts(part.id, inner, self._caller, self._cloud)
             outer = None if part.inner or template is None else frame
-            given = {} if outer is not None else inner.parameters
+            given: Mapping[str, Any] = {}
+            if outer is None:
+                given = await self._deployments.secrets.filled(inner.parameters, self._caller, self._request_id)
             opened = open_template(inner.template, given, facts, outer=outer)
             await self.parts(plan(opened), opened, inner, depth + 1)
         except Problem as problem:

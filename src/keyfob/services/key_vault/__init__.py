@@ -12,6 +12,7 @@ from keyfob.declare import HttpPlane, Provider, ResourceType
 from keyfob.services.key_vault.children import SecretChildren
 from keyfob.services.key_vault.control import VaultRoutes
 from keyfob.services.key_vault.dialect import KeyVaultDialect
+from keyfob.services.key_vault.for_templates import ReadSecret, secrets_for_templates
 from keyfob.services.key_vault.hot import HotSecrets
 from keyfob.services.key_vault.locate import Locator, audiences_of
 from keyfob.services.key_vault.policies import authorize
@@ -35,6 +36,8 @@ class KeyVault:
     plane: HttpPlane
     hot: Hot
     """For the front door: raw target and headers of a GET → the whole answer, or None for the slow way."""
+    read: ReadSecret
+    """For template deployments."""
 
 
 def key_vault(
@@ -71,4 +74,4 @@ def key_vault(
         authorizer=authorize,
     )
     hot = HotSecrets(guard=guard, secrets=secrets, remembered=remembered, locator=locator, clock=clock, ids=ids)
-    return KeyVault(provider, plane, hot)
+    return KeyVault(provider, plane, hot, secrets_for_templates(store=store, secrets=secrets))
