@@ -24,7 +24,6 @@ from keyfob.directory.resources import Resource, find_resource
 from keyfob.directory.tenants import get_tenant
 from keyfob.directory.tokens import Tokens
 from keyfob.errors import InvalidInput
-from keyfob.hosts.kinds import identity_of
 from keyfob.identities.attached import Attachments
 from keyfob.identities.choose import IdentityNotFound, choose
 from keyfob.identities.model import Attached, Selector
@@ -104,10 +103,10 @@ class TokenEndpoint:
 
         `admit` is a condition of the host's own, that it raises for; it is part of what a remembered token stands for.
         `refused` is the SHA-256 of a token that is not to be given again. Without `lone_user_identity`, naming none
-        means the system-assigned identity and no other. The identities are those of `kinds.identity_of`.
+        means the system-assigned identity and no other. Which the host has is for `identities.attached` to say.
         """
         version = self.version  # before anything is looked at: what changes meanwhile makes the token old
-        host = await self._attachments.of(identity_of(host_id))
+        host = await self._attachments.of(host_id)
         if admit is not None:
             await admit()
         identity = choose(host, selector, lone_user_identity=lone_user_identity)
@@ -174,7 +173,7 @@ class TokenEndpoint:
 
     def recall(self, host_id: ResourceId, selector: Selector, resource: str, now: float) -> HostToken | None:
         """The token `issue` would give, when memory alone can tell; never one that a change has touched."""
-        host = self._attachments.cached(identity_of(host_id).key)
+        host = self._attachments.cached(host_id.key)
         if host is None:
             return None
         try:

@@ -27,7 +27,8 @@ class Attachments:
         self._size = size
         self._known: dict[str, HostIdentities] = {}
         self._hosts_of: dict[str, set[str]] = {}
-        """Key of a user-assigned identity → keys of remembered hosts that refer to it, dangling or not."""
+        """Key of a user-assigned identity → keys of remembered hosts that refer to it, dangling or not; of a scale set
+        those of its instances."""
         store.watch(resources.topic, self._resource_changed)
         store.watch(SERVICE_PRINCIPALS.topic, self._principal_changed)
 
@@ -81,6 +82,9 @@ class Attachments:
         if len(self._known) >= self._size:
             self._forget_all()
         self._known[key] = found
+        owner = ResourceId.parse(host.id).key
+        if owner != key:  # it has the identities of something else
+            self._hosts_of.setdefault(owner, set()).add(key)
         for text in host.identity.user if host.identity else ():
             self._hosts_of.setdefault(ResourceId.parse(text).key, set()).add(key)
 

@@ -29,6 +29,7 @@ from keyfob.directory.tokens import Tokens
 from keyfob.hosts.caller import Secret
 from keyfob.hosts.dialects.dialect import Dialect, Opening, TokenQuery
 from keyfob.hosts.endpoints import Speaking, running_host
+from keyfob.hosts.scale_sets import Inherited
 from keyfob.hosts.token_endpoint import HostToken, TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, SigningCertificate
 from keyfob.identities.attached import Attachments
@@ -160,7 +161,7 @@ async def house(store: Store, clock: FakeClock, ids: CountingIds, metadata_certi
     keys = KeyRing(store=store, seal=Seal(b"k" * 32), clock=clock)
     await keys.load()
     tokens = Tokens(keys=keys, clouds=clouds, clock=clock, ids=ids)
-    attachments = Attachments(store=store, resources=Resources())
+    attachments = Attachments(store=store, resources=Inherited(Resources()))
     endpoint = TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock)
     metadata = InstanceMetadata(
         store=store, tokens=endpoint, signer=lambda name: metadata_certificate, clouds=clouds, clock=clock

@@ -6,6 +6,7 @@ from keyfob.arm.shapes import Shaped, posting, reading
 from keyfob.clock import Ids, iso
 from keyfob.declare import IdentitySupport, PostAction, Provider, ResourceType, Route
 from keyfob.hosts.scale_sets import operations
+from keyfob.hosts.scale_sets.inherited import Inherited
 from keyfob.hosts.scale_sets.model import (
     API_VERSIONS,
     ARRAY_VERSIONS,
@@ -18,7 +19,7 @@ from keyfob.hosts.scale_sets.model import (
 from keyfob.hosts.workloads.run_command import RunCommands
 from keyfob.store.port import Store
 
-__all__ = ["scale_sets"]
+__all__ = ["Inherited", "scale_sets"]
 
 
 def scale_sets(*, store: Store, ids: Ids, commands: RunCommands | None = None) -> Provider:
@@ -43,7 +44,7 @@ def scale_sets(*, store: Store, ids: Ids, commands: RunCommands | None = None) -
             long_running=frozenset({"PUT", "PATCH", "DELETE"}),
             actions=sets,
             name_pattern=r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?",
-            note="Nothing is booted. Instances have the set's identities; upgrades are done at once.",
+            note="Nothing is booted. Instances have the set's identities, of the model that was applied to them.",
         ),
         ResourceType(
             name=INSTANCE,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from keyfob.identities.model import StoredIdentity
+
 TYPE = "Microsoft.Compute/virtualMachineScaleSets"
 INSTANCE = f"{TYPE}/virtualMachines"
 API_VERSIONS = (
@@ -47,6 +51,10 @@ MOST = 1000
 POWER = "keyfob.power"
 NEXT = "keyfob.next"
 """The instance id that comes next: ids are not used twice."""
+IDENTITY = "keyfob.identity"
+"""Of an instance that the set's latest model was not applied to: the identities of the model that was. Absent: the
+set's own, as they are."""
+LATEST = "latestModelApplied"
 RUNNING, STOPPED, DEALLOCATED = "running", "stopped", "deallocated"
 SAID = {RUNNING: "VM running", STOPPED: "VM stopped", DEALLOCATED: "VM deallocated"}
 POWERS = {
@@ -86,6 +94,41 @@ def instance_view(machine: Any, when: str) -> dict[str, Any]:
             {"code": f"PowerState/{power}", "level": "Info", "displayStatus": SAID[power]},
         ],
     }
+
+
+def is_latest(machine: Any) -> bool:
+    return machine.properties.get(LATEST) is not False
+
+
+def outdated(machine: Any, identity: StoredIdentity | None) -> dict[str, Any]:
+    """The properties of an instance whose set has changed: it stays what it was, with these identities."""
+    return {**machine.properties, LATEST: False, IDENTITY: msgspec.to_builtins(identity) if identity else {}}
+
+
+def updated(machine: Any, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of an instance once the set's model, which is in `properties`, is applied to it."""
+    kept = {name: value for name, value in machine.properties.items() if name != IDENTITY}
+    own = kept.get("osProfile")
+    name = own.get("computerName") if isinstance(own, Mapping) else None
+    applied = applied_model(properties)
+    applied["osProfile"] = {**applied["osProfile"], "computerName": name}
+    return {**kept, **applied, LATEST: True}
+
+
+def applied_model(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What instances have of their set's model."""
+    profile = profile_of(properties)
+    system = {name: value for name, value in _part(profile, "osProfile").items() if name != "computerNamePrefix"}
+    return {
+        "storageProfile": dict(_part(profile, "storageProfile")),
+        "osProfile": system,
+        "networkProfileConfiguration": dict(_part(profile, "networkProfile")),
+    }
+
+
+def _part(profile: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = profile.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def profile_of(properties: Mapping[str, Any]) -> Mapping[str, Any]:

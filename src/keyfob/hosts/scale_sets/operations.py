@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from keyfob.arm.model import Resource
-from keyfob.arm.resources import RESOURCES, get_resource, list_resources, resource_not_found
+from keyfob.arm.resources import RESOURCES, below, get_resource, list_resources, resource_not_found
 from keyfob.arm.shapes import OURS, Shaped, held, mapping, put_child, resource_path, resource_scope
 from keyfob.clock import Ids, iso
 from keyfob.declare import Action, Call, Change, Route
 from keyfob.errors import InvalidInput
 from keyfob.hosts.scale_sets import model
 from keyfob.hosts.scale_sets.model import API_VERSIONS, INSTANCE, TYPE
+from keyfob.identities.model import StoredIdentity
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Session, Store
 from keyfob.store.records import Stored
@@ -43,11 +44,13 @@ class ScaleSets:
         }
 
     async def fill(self, change: Change, properties: Mapping[str, Any]) -> None:
-        """Makes the instances that are missing, takes away the youngest of those that are too many."""
+        """Makes the instances that are missing, takes away the youngest of those that are too many; those that stay get
+        the new model now, or keep what they have until somebody updates them."""
         capacity = _capacity(change)
         there = await instances(change.transaction, change.id)
         for row in there[capacity:]:
-            await RESOURCES.delete(change.transaction, row.key)
+            await _remove(change, row)
+        await self._pass_on(change, properties, there[:capacity])
         number = int(properties[model.NEXT])
         for _ in range(capacity - len(there)):
             await put_child(
@@ -56,25 +59,37 @@ class ScaleSets:
                 str(number),
                 self._made(change, properties, number),
                 location=str(change.body.get("location", "")),
+                tags=dict(mapping(change.body.get("tags"))),
                 sku={name: value for name, value in mapping(change.body.get("sku")).items() if name != "capacity"},
             )
             number += 1
         if isinstance(properties, dict):
             properties[model.NEXT] = number
 
+    async def _pass_on(self, change: Change, properties: Mapping[str, Any], there: Sequence[Stored[Resource]]) -> None:
+        before = change.before
+        if before is None:
+            return
+        at_once = mapping(properties.get("upgradePolicy")).get("mode") != "Manual"
+        changed = _model_changed(change, properties)
+        for row in there:
+            if at_once and (changed or not model.is_latest(row.value)):
+                await _put(change, row, model.updated(row.value, properties))
+            elif changed and model.is_latest(row.value):
+                await _put(change, row, model.outdated(row.value, before.identity))
+
     def _made(self, change: Change, properties: Mapping[str, Any], number: int) -> dict[str, Any]:
         profile = model.profile_of(properties)
         system = mapping(profile.get("osProfile"))
         prefix = str(system.get("computerNamePrefix") or change.id.name)
-        rest = {name: value for name, value in system.items() if name != "computerNamePrefix"}
+        applied = model.applied_model(properties)
+        applied["osProfile"] = {"computerName": f"{prefix}{number:06d}", **applied["osProfile"]}
         return {
-            "latestModelApplied": True,
+            model.LATEST: True,
             "vmId": self._ids.guid(),
             "timeCreated": iso(change.now),
             "hardwareProfile": {},
-            "storageProfile": dict(mapping(profile.get("storageProfile"))),
-            "osProfile": {"computerName": f"{prefix}{number:06d}", **rest},
-            "networkProfileConfiguration": dict(mapping(profile.get("networkProfile"))),
+            **applied,
             model.POWER: model.RUNNING,
         }
 
@@ -86,7 +101,7 @@ class Instances(Shaped):
         if change.before is None:
             raise resource_not_found(change.id)
         kept = dict(await super().accept(change))
-        for name in ("vmId", "timeCreated", "latestModelApplied"):
+        for name in ("vmId", "timeCreated", model.LATEST):
             kept[name] = change.before.properties.get(name)
         return kept
 
@@ -123,6 +138,31 @@ def _capacity(change: Change) -> int:
             target="sku.capacity",
         )
     return capacity
+
+
+def _model_changed(change: Change, properties: Mapping[str, Any]) -> bool:
+    """Whether instances would differ: what they are made of, their size, their identities."""
+    before = change.before
+    sizes = [mapping(sku).get("name") for sku in (before.sku, change.body.get("sku"))]
+    had = before.identity or StoredIdentity()
+    return (
+        model.profile_of(before.properties) != model.profile_of(properties)
+        or sizes[0] != sizes[1]
+        or (had.system is not None) != change.identities.system
+        or {ResourceId.parse(id).key for id in had.user} != {id.key for id in change.identities.user}
+    )
+
+
+async def _put(change: Change, row: Stored[Resource], properties: Mapping[str, Any]) -> None:
+    changed = msgspec.structs.replace(row.value, properties=dict(properties), changed=change.now)
+    await RESOURCES.put(change.transaction, row.key, changed)
+
+
+async def _remove(change: Change, row: Stored[Resource]) -> None:
+    """An instance with what is below it."""
+    for child in await below(change.transaction, ResourceId.parse(row.value.id)):
+        await RESOURCES.delete(change.transaction, child.key)
+    await RESOURCES.delete(change.transaction, row.key)
 
 
 async def instances(session: Session, id: ResourceId) -> list[Stored[Resource]]:
@@ -189,7 +229,7 @@ async def delete_some(change: Change) -> Reply:
         raise InvalidInput("The parameter instanceIds is required.", code="InvalidParameter", target="instanceIds")
     rows = await _asked(change)
     for row in rows:
-        await RESOURCES.delete(change.transaction, row.key)
+        await _remove(change, row)
     await _shrink(change, change.id, len(rows))
     return Reply(200)
 
@@ -197,7 +237,8 @@ async def delete_some(change: Change) -> Reply:
 async def upgrade_some(change: Change) -> Reply:
     if not isinstance(change.body.get("instanceIds"), list):
         raise InvalidInput("The parameter instanceIds is required.", code="InvalidParameter", target="instanceIds")
-    await _asked(change)
+    for row in await _asked(change):
+        await _put(change, row, model.updated(row.value, change.before.properties))
     return Reply(200)
 
 

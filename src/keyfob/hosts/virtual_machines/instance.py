@@ -120,7 +120,7 @@ def compute(resource: Any, *, azure_environment: str) -> dict[str, Any]:
         "virtualMachineScaleSet": {"id": scale_set},
         "vmId": _text(properties.get("vmId")),
         "vmScaleSetName": scale_set.rpartition("/")[2],
-        "vmSize": _text(_part(properties, "hardwareProfile").get("vmSize")),
+        "vmSize": _text(_part(properties, "hardwareProfile").get("vmSize") or _mapping(resource.sku).get("name")),
         "zone": _text(next(iter(resource.zones or ()), "")),
     }
 
