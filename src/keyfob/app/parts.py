@@ -52,7 +52,7 @@ from keyfob.hosts.data_factory import data_factory
 from keyfob.hosts.endpoints import Endpoint, Wish, endpoints_provider
 from keyfob.hosts.logic_apps import logic_apps
 from keyfob.hosts.sandbox.control import SandboxControl
-from keyfob.hosts.scale_sets import scale_sets
+from keyfob.hosts.scale_sets import Inherited, scale_sets
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
 from keyfob.hosts.workloads.caretaker import Caretaker
@@ -188,7 +188,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             store=store, tokens=tokens, clock=clock, ids=ids, decisions=settings.decisions, hierarchy=Hierarchy(store)
         )
         resources = Resources()
-        attachments = Attachments(store=store, resources=resources)
+        attachments = Attachments(store=store, resources=Inherited(resources))
         host_tokens = TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock, closed=closed)
         metadata = InstanceMetadata(
             store=store,
