@@ -20,6 +20,8 @@ if __name__ == "__main__":
             ca_pem=Path(options["ca"]).read_bytes(),
             cover=[Path(path) for path in options["cover"]],
             verbose=options["verbose"],
+            wish=options.get("wish"),
+            folder=options.get("folder", ""),
         )
     except SandboxUnavailable as problem:
         print(problem.message, file=sys.stderr)

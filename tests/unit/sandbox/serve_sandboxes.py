@@ -68,6 +68,8 @@ async def main(control: str, certificate: str | None) -> None:
     async def open_host(request: OpenRequest, sockets: Sockets) -> Host:
         if request.token != "operator":
             raise Forbidden("The token opens no sandbox.")
+        if request.folder:
+            Path(request.folder, "handed.txt").write_text(f"{request.dialect} {request.service_account}")
         servers = [await asyncio.start_server(page(request.resource_id), sock=sockets.imds)]
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
