@@ -1,16 +1,20 @@
-"""The official examples, replayed once for all tests here, and their summary at the end of the run."""
+"""The official examples, replayed once for all tests here, and their summary at the end of the run; an application to
+send nonsense to."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[2] / "tools"))
+sys.path += [str(Path(__file__).parents[2] / "tools"), str(Path(__file__).parent)]
+pytest.register_assert_rewrite("bad_things")
 
 _SHOWN = pytest.StashKey[list[str]]()
 
@@ -46,3 +50,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("official examples that conform")
         for line in lines if config.get_verbosity() > 0 else lines[-2:]:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module")
+def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A whole application in this process, with something in it that must never change."""
+    from bad_things import Land
+
+    made = Land(tmp_path_factory.mktemp("land"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def no_failures(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What the server calls unexpected would be in its log."""
+    yield
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
