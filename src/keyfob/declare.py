@@ -417,6 +417,8 @@ class ResourceType:
     """The short form that lists show: document of a reply → row."""
     note: str = ""
     """For the coverage page: what is simplified."""
+    movable: bool = False
+    """Whether its resources can be moved to another group: nothing but they and their children goes by their id."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from keyfob.arm.body import (
 )
 from keyfob.arm.dialect import linked_forbidden
 from keyfob.arm.model import DELETING, SUCCEEDED, LongOperation, Resource, without
-from keyfob.arm.operations import Operations, Preempted
+from keyfob.arm.operations import Operations, Perform, Preempted
 from keyfob.arm.registry import Registry
 from keyfob.arm.resources import (
     GROUPS,
@@ -105,6 +105,8 @@ class Engine:
         self._clock = clock
         self._ids = ids
         self._clouds = clouds
+        self.performers: dict[str, Perform] = {}
+        """What else operations are for, by their kind."""
         self.operations = Operations(
             store=store,
             clock=clock,
@@ -421,6 +423,9 @@ class Engine:
             await GROUPS.delete(tx, id.key)
             return
         if operation.kind == "action":
+            return
+        if operation.kind in self.performers:
+            await self.performers[operation.kind](tx, operation)
             return
         row = await RESOURCES.get(tx, id.key)
         if row is None or row.value.operation != operation.id:

@@ -176,6 +176,7 @@ def kept_type(name: str) -> ResourceType:
         level=Level.ANYWHERE,
         tracked=False,
         location_kept=True,
+        movable=True,
         note="kept, does nothing",
     )
 

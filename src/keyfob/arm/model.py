@@ -73,6 +73,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class OperationError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str = ""
     message: str = ""
+    target: str = ""
+    details: tuple[OperationError, ...] = ()
 
 
 class LongOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,7 +82,7 @@ class LongOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     id: str
     kind: str = ""
-    """`write`, `delete`, `delete group` or `action`: what is done when it ends."""
+    """`write`, `delete`, `delete group`, `action`, `move` or `validate move`: what is done when it ends."""
     state: str = "Accepted"
     tenant_id: str = ""
     subscription_id: str = ""
@@ -97,6 +99,10 @@ class LongOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     due: float = 0.0
     ended: float = 0.0
     error: OperationError | None = None
+    target: str = ""
+    resources: tuple[str, ...] = ()
+    """Of a move: the group to which, and what, by its old ids."""
+    request_id: str = ""
     works: bool = False
     """It ends when the work that it stands for does; at `due` it has failed."""
     result: Any = None

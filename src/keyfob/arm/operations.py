@@ -284,7 +284,7 @@ class Operations:
             operation = await self._unfinished(tx, id)
             if operation is None:
                 return
-            error = OperationError(code=problem.code, message=problem.message)
+            error = _told(problem)
             await OPERATIONS.put(tx, id, _moved(operation, event, ended=self._clock.now(), error=error))
             if event is Event.FAIL:
                 await self._give_up(tx, operation)
@@ -323,5 +323,23 @@ def status_document(operation: LongOperation, id: str) -> dict[str, Any]:
     if operation.result is not None:
         document["properties"] = {"output": operation.result}
     if operation.error is not None:
-        document["error"] = {"code": operation.error.code, "message": operation.error.message}
+        document["error"] = _shown(operation.error)
     return document
+
+
+def _told(problem: Problem) -> OperationError:
+    return OperationError(
+        code=problem.code,
+        message=problem.message,
+        target=problem.target or "",
+        details=tuple(_told(one) for one in problem.details),
+    )
+
+
+def _shown(error: OperationError) -> dict[str, Any]:
+    shown: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.target:
+        shown["target"] = error.target
+    if error.details:
+        shown["details"] = [_shown(one) for one in error.details]
+    return shown

@@ -22,6 +22,7 @@ from keyfob.arm.groups import Groups
 from keyfob.arm.last_look import asking
 from keyfob.arm.listing import page_of
 from keyfob.arm.model import Resource, Subscription
+from keyfob.arm.moves import MOVE, VALIDATE, Moves
 from keyfob.arm.paths import Word, obvious_scope, parse_path
 from keyfob.arm.present import present
 from keyfob.arm.providers import Providers, require_registered
@@ -95,7 +96,7 @@ class ResourceManager:
         alone: bool = False,
     ) -> None:
         store = self._store = asking(store)
-        self.bystanders = bystanders or Bystanders()
+        bystanders = bystanders or Bystanders()
         self._guard = guard
         self._clock = clock
         self._ids = ids
@@ -112,12 +113,22 @@ class ResourceManager:
             availability=availability,
             alone=alone,
         )
+        moves = Moves(
+            store=store,
+            guard=guard,
+            registry=self.registry,
+            operations=self.engine.operations,
+            bystanders=bystanders,
+        )
+        self.engine.performers |= {MOVE: moves.perform, VALIDATE: moves.perform}
+        self.bystanders = replace(bystanders, checks=(*bystanders.checks, moves.check))
         self.subscriptions = Subscriptions(store=store, guard=guard, clouds=clouds)
         self.own = RouteTable(
             [
                 *self.subscriptions.routes(),
                 *Groups(store=store, guard=guard, clock=clock, engine=self.engine).routes(),
                 *Providers(store=store, registry=self.registry, subscriptions=self.subscriptions).routes(),
+                *moves.routes(),
                 *Statuses(store=store, guard=guard, engine=self.engine).routes(),
             ]
         )

@@ -13,7 +13,7 @@ from keyfob.arm.registry import Namespace, Registry, newest_first, with_usual
 from keyfob.arm.resources import SUBSCRIPTIONS, get_subscription
 from keyfob.arm.subscriptions import Subscriptions, subscription_not_found
 from keyfob.arm.versions import RESOURCES_VERSIONS
-from keyfob.declare import Action, Call, Route, SignedIn
+from keyfob.declare import Action, Call, ResourceType, Route, SignedIn
 from keyfob.errors import Conflict
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
@@ -115,7 +115,13 @@ def _types(namespace: Namespace, locations: Sequence[str]) -> list[dict[str, Any
             "resourceType": kind.name.partition("/")[2],
             "locations": [display_name(name) for name in locations] if kind.tracked or kind.location_kept else [],
             "apiVersions": newest_first(kind),
-            "capabilities": "SupportsTags, SupportsLocation" if kind.tracked or kind.location_kept else "None",
+            "capabilities": _capabilities(kind),
         }
         for kind in namespace.types.values()
     ]
+
+
+def _capabilities(kind: ResourceType) -> str:
+    words = ["CrossResourceGroupResourceMove", "CrossSubscriptionResourceMove"] if kind.movable else []
+    words += ["SupportsTags", "SupportsLocation"] if kind.tracked or kind.location_kept else []
+    return ", ".join(words) or "None"

@@ -20,13 +20,20 @@ def _resource_indexes(resource: Resource) -> Mapping[str, str | Sequence[str]]:
     }
 
 
+def _operation_indexes(operation: LongOperation) -> Mapping[str, str | Sequence[str]]:
+    if operation.ended:
+        return {}
+    groups = (operation.resource_id, operation.target) if operation.kind == "move" else ()
+    return {"unfinished": "yes", "moving": [ResourceId.parse(group).key for group in groups]}
+
+
 RESOURCES = Records("arm.resources", Resource, index=_resource_indexes)
 """Key: `ResourceId.key`."""
 GROUPS = Records("arm.groups", ResourceGroup)
 """Key: `ResourceId.key`."""
 SUBSCRIPTIONS = Records("arm.subscriptions", Subscription, index=lambda s: {"tenant": s.tenant_id})
 """Key: the subscription's GUID in lower case."""
-OPERATIONS = Records("arm.operations", LongOperation, index=lambda o: {"unfinished": "yes"} if not o.ended else {})
+OPERATIONS = Records("arm.operations", LongOperation, index=_operation_indexes)
 """Key: the operation's GUID."""
 
 

@@ -9,9 +9,12 @@ import base64
 import hashlib
 from contextlib import suppress
 
+import msgspec
+
 from keyfob.clock import Ids
 from keyfob.directory.model import ServicePrincipal
 from keyfob.directory.principals import create_service_principal, delete_principal, set_enabled
+from keyfob.directory.records import SERVICE_PRINCIPALS
 from keyfob.errors import NotFound
 from keyfob.identities.model import StoredIdentity, SystemIdentity
 from keyfob.identities.reconcile import Reconciled
@@ -61,6 +64,16 @@ async def apply_identity(
         await delete_principal(tx, tenant_id, system.principal_id)
         system = None
     return StoredIdentity(system=system, user=tuple(str(id) for id in wanted.user)) or None
+
+
+async def move_identity(tx: Transaction, tenant_id: str, identity: StoredIdentity | None, *, to: ResourceId) -> None:
+    """The resource has another id; its own identity is the same, and the directory says whose it is."""
+    if identity is None or identity.system is None:
+        return
+    row = await SERVICE_PRINCIPALS.get(tx, f"{tenant_id}/{identity.system.principal_id}")
+    if row is not None:
+        names = (*row.value.alternative_names[:1], str(to))
+        await SERVICE_PRINCIPALS.put(tx, row.key, msgspec.structs.replace(row.value, alternative_names=names))
 
 
 async def suspend_identity(tx: Transaction, tenant_id: str, identity: StoredIdentity | None, *, enabled: bool) -> None:

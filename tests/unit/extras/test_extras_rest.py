@@ -149,15 +149,6 @@ async def test_reserved_names(world: Any, name: Any, code: str) -> None:
         assert (await world.good("POST", path, body, by=nobody))["status"] == "Allowed"
 
 
-async def test_nothing_is_moved(world: Any) -> None:
-    body = {"resources": [], "targetResourceGroup": world.group}
-    nobody = await world.somebody()
-    for word in ("moveResources", "validateMoveResources"):
-        refused = await world.refused("POST", f"{world.group}/{word}", body)
-        assert refused == (400, "ResourceMoveNotSupported")
-        assert await world.refused("POST", f"{world.group}/{word}", body, by=nobody) == (403, "AuthorizationFailed")
-
-
 async def test_other_types_of_the_insights_namespace_are_still_kept(world: Any) -> None:
     id = f"{world.group}/providers/Microsoft.Insights/components/app"
     await world.good("PUT", id, {"location": "westeurope", "properties": {}}, version="2020-02-02")

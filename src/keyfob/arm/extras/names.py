@@ -1,4 +1,4 @@
-"""Questions about names, and what cannot be done with resources here: moving them.
+"""Questions about names.
 
 The reserved words are those of "Resolve reserved resource name errors" in Azure's documentation.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from keyfob.arm.body import parse_object, unreadable
 from keyfob.arm.versions import RESOURCES_VERSIONS
-from keyfob.declare import Action, Call, Provider, Route, SignedIn, Target
+from keyfob.declare import Call, Provider, Route, SignedIn, Target
 from keyfob.errors import InvalidInput
 from keyfob.resource_id import ROOT, ResourceId
 from keyfob.wire.http import Reply
@@ -32,8 +32,6 @@ def reserved(name: str) -> bool:
 
 
 def names_provider() -> Provider:
-    group = "/subscriptions/{subscription}/resourceGroups/{group}"
-    kind = "Microsoft.Resources/subscriptions/resourceGroups"
     return Provider(
         namespace="Microsoft.Resources",
         registered=True,
@@ -45,20 +43,6 @@ def names_provider() -> Provider:
                 check,
                 _root,
                 RESOURCES_VERSIONS,
-            ),
-            Route(
-                "POST",
-                f"{group}/moveResources",
-                Action(f"{kind}/moveResources/action"),
-                unmoved,
-                api_versions=RESOURCES_VERSIONS,
-            ),
-            Route(
-                "POST",
-                f"{group}/validateMoveResources",
-                Action(f"{kind}/validateMoveResources/action"),
-                unmoved,
-                api_versions=RESOURCES_VERSIONS,
             ),
         ),
     )
@@ -75,13 +59,6 @@ async def check(call: Call) -> Reply:
             code="ReservedResourceName",
         )
     return Reply.json({"name": name, "type": kind, "status": "Allowed"})
-
-
-async def unmoved(call: Call) -> Reply:
-    raise InvalidInput(
-        "Resources cannot be moved here: create them where they should be and delete them where they are.",
-        code="ResourceMoveNotSupported",
-    )
 
 
 def _root(parameters: Mapping[str, str], target: Target | None) -> ResourceId:

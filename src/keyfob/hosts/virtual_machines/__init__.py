@@ -64,6 +64,7 @@ def virtual_machines(*, store: Store, ids: Ids, commands: RunCommands | None = N
         actions=actions,
         name_pattern=r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?",
         note="Nothing is booted: a program that runs as the machine is its software. Disks and networks are names.",
+        movable=True,
     )
     view = Route("GET", _PATH + "/instanceView", Action(f"{TYPE}/instanceView/read"), viewing(store), _machine)
     sizes = Route("GET", _PATH + "/vmSizes", Action(f"{TYPE}/vmSizes/read"), _machine_sizes, _machine, API_VERSIONS)
@@ -79,6 +80,7 @@ def virtual_machines(*, store: Store, ids: Ids, commands: RunCommands | None = N
         operations=Shaped(compute=_availability_set),
         created=200,
         note="A name for machines to refer to.",
+        movable=True,
     )
     return Provider(
         namespace="Microsoft.Compute",

@@ -50,4 +50,5 @@ def _type(name: str, operations: object, *, tracked: bool = True) -> ResourceTyp
         tracked=tracked,
         name_pattern=r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9_])?",
         note=_NOTE,
+        movable=True,
     )
