@@ -6,6 +6,7 @@ and what azure-cli 2.91 reads of it (appservice/custom.py). Every path needs pub
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import os
@@ -18,6 +19,7 @@ from keyfob.hosts.app_service.deploying.admission import Admission, Publisher
 from keyfob.hosts.app_service.deploying.deployments import Deployment, Deployments, Package, Status
 from keyfob.hosts.app_service.running.sites import Sites
 from keyfob.hosts.app_service.site import Site, SiteReader
+from keyfob.hosts.workloads.logs import Line
 from keyfob.hosts.workloads.workshop import Workshop
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Challenge, Reply, Request
@@ -232,14 +234,23 @@ class Scm:
     async def _lines(self, site: Site) -> AsyncGenerator[bytes, None]:
         log = self._workshop.log_of(site.id)
         following = log.follow()
+        coming = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0)  # it listens from here on: no line is missed between those that are there and the next
+        known = log.tail(_TAIL)
         try:
             yield b"Welcome, you are now connected to log-streaming service.\n\n"
-            for line in log.tail(_TAIL):
-                yield f"{line}\n".encode("utf-8", "replace")
-            async for line in following:
-                yield f"{line}\n".encode("utf-8", "replace")
+            for line in known:
+                yield _said(line)
+            while True:
+                yield _said(await coming)
+                coming = asyncio.ensure_future(anext(following))
         finally:
-            await following.aclose()  # type: ignore[attr-defined]
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+
+def _said(line: Line) -> bytes:
+    return f"{line}\n".encode("utf-8", "replace")
 
 
 def shown(one: Deployment, url: str, *, active: bool, site: Site) -> dict[str, Any]:

@@ -1,0 +1,264 @@
+"""The SCM site: who may deploy, what becomes of what they send, and what is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import Place, Start, parsed, server, zipped
+
+pytestmark = pytest.mark.sandbox
+
+SCM = "https://shop.scm.azurewebsites.net"
+
+
+async def bearer(place: Place, audience: str = "https://management.azure.com") -> dict[str, str]:
+    return {"Authorization": f"Bearer {await asyncio.to_thread(place.client.token, audience)}"}
+
+
+async def test_credentials_of_the_site_or_a_token_let_in_and_nothing_else(place: Place) -> None:
+    await place.site("shop")
+    await place.site("other")
+    good = await place.credentials(place.id("shop"))
+    user, password = base64.b64decode(good["Authorization"][6:]).decode().split(":")
+
+    def basic(pair: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+    wrong: list[Any] = [
+        {},
+        basic(f"{user}:{password}x"),
+        basic(f"{user}:"),
+        basic(f"other:{password}"),
+        basic(user),
+        {"Authorization": "Basic ???"},
+        {"Authorization": "Bearer x.y.z"},
+        await place.credentials(place.id("other")),
+        await bearer(place, "https://vault.azure.net"),
+    ]
+    for headers in wrong:
+        for method, path in (("GET", "/"), ("GET", "/api/settings"), ("POST", "/api/zipdeploy"), ("GET", "/nothing")):
+            answer = await place.send(method, SCM + path, headers, b"" if method == "POST" else None)
+            assert answer.status == 401, (headers, path, answer.body)
+            assert answer.headers["www-authenticate"].startswith("Basic")
+            assert password not in answer.body.decode()
+    for headers in (good, basic(f"shop\\{user}:{password}"), await bearer(place)):
+        assert (await place.send("GET", f"{SCM}/api/settings", headers)).status == 200
+    assert (
+        await place.send("GET", f"{SCM}/api/settings", await bearer(place, "https://appservice.azure.com"))
+    ).status == 200
+    await place.ok(
+        "PUT", f"{place.id('shop')}/basicPublishingCredentialsPolicies/scm", {"properties": {"allow": False}}
+    )
+    assert (await place.send("GET", f"{SCM}/api/settings", good)).status == 401
+    assert (await place.send("GET", f"{SCM}/api/settings", await bearer(place))).status == 200
+
+
+async def test_principal_without_the_role_is_refused_by_a_logged_decision(place: Place) -> None:
+    await place.site("shop")
+    machine = await place.ok(
+        "PUT",
+        f"{place.group}/providers/Microsoft.Compute/virtualMachines/vm",
+        {"location": "westeurope", "identity": {"type": "SystemAssigned"}},
+    )
+    endpoint = await place.ok("POST", f"{machine['id']}/providers/Keyfob.Hosts/openEndpoint", {}, "2026-11-01")
+    import urllib.request
+
+    def token() -> str:
+        url = f"{endpoint['endpoint']}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://management.azure.com/"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Metadata": "true"})) as answer:
+            return str(json.loads(answer.read())["access_token"])
+
+    headers = {"Authorization": f"Bearer {await asyncio.to_thread(token)}"}
+    refused = await place.send("POST", f"{SCM}/api/zipdeploy", headers, zipped({"main.py": ""}))
+    assert refused.status == 403
+    assert "Microsoft.Web/sites/publish/Action" in parsed(refused)["Message"]
+    await place.ok(
+        "PUT",
+        f"{place.id('shop')}/providers/Microsoft.Authorization/roleAssignments/00000000-0000-4000-8000-000000000001",
+        {
+            "properties": {
+                "roleDefinitionId": "/providers/Microsoft.Authorization/roleDefinitions"
+                "/de139f84-1756-47ae-9be6-808fbbe84772",  # Website Contributor
+                "principalId": machine["identity"]["principalId"],
+                "principalType": "ServicePrincipal",
+            }
+        },
+        "2022-04-01",
+    )
+    assert (await place.send("GET", f"{SCM}/api/deployments", headers)).status == 200
+
+
+async def test_broken_package_leaves_the_app_that_runs(place: Place) -> None:
+    await place.site("shop")
+    assert (await place.deploy("shop", {"main.py": server("good")})).status == 200
+    before = (await place.get("shop"))["start"]
+    headers = await place.credentials(place.id("shop"))
+    for sent in (b"no zip", zipped({"../evil": "x"}), b""):
+        answer = await place.send("POST", f"{SCM}/api/zipdeploy", headers, sent)
+        assert answer.status == 400, answer.body
+    said = await place.get("shop")
+    assert (said["text"], said["start"]) == ("good", before)
+    latest = parsed(await place.send("GET", f"{SCM}/api/deployments/latest", headers))
+    assert (latest["status"], latest["complete"], latest["active"], latest["provisioningState"]) == (
+        3,
+        True,
+        False,
+        "Failed",
+    )
+    listed = parsed(await place.send("GET", f"{SCM}/api/deployments", headers))
+    assert [one["status"] for one in listed] == [3, 3, 3, 4]
+    assert [one["active"] for one in listed] == [False, False, False, True]
+
+
+async def test_async_deployment_is_followed_by_latest_and_its_log(place: Place) -> None:
+    await place.site("shop")
+    headers = await place.credentials(place.id("shop"))
+    sent = await place.send(
+        "POST", f"{SCM}/api/zipdeploy?isAsync=true&author=me", headers, zipped({"main.py": server()})
+    )
+    assert (sent.status, "/api/deployments/latest" in sent.headers["location"]) == (202, True)
+    async with asyncio.timeout(90):
+        while True:
+            answer = await place.send("GET", f"{SCM}/api/deployments/latest", headers)
+            latest = parsed(answer)
+            assert answer.status == (200 if latest["complete"] else 202)
+            if latest["complete"]:
+                break
+    assert (latest["status"], latest["author"], latest["id"]) == (4, "me", sent.headers["scm-deployment-id"])
+    log = parsed(await place.send("GET", latest["log_url"], headers))
+    assert log[-1]["message"] == "Deployment successful."
+    assert (await place.get("shop"))["text"] == "one"
+    shown = await place.ok("GET", f"{place.id('shop')}/deploymentStatus/{latest['id']}")
+    assert shown["properties"]["status"] == "RuntimeSuccessful"
+    listed = await place.ok("GET", f"{place.id('shop')}/deployments")
+    assert [one["name"] for one in listed["value"]] == [latest["id"]]
+
+
+async def test_one_deploy_takes_zips_and_single_files(place: Place) -> None:
+    await place.site("shop")
+    headers = await place.credentials(place.id("shop"))
+
+    async def publish(query: str, body: bytes) -> int:
+        return (await place.send("POST", f"{SCM}/api/publish?{query}", headers, body)).status
+
+    assert await publish("type=zip", zipped({"main.py": server("a"), "kept.txt": "k"})) == 200
+    assert await publish("type=static&path=main.py", server("b").encode()) == 200
+    assert (await place.get("shop"))["text"] == "b"
+    assert await publish("type=static&path=/home/site/wwwroot/deep/file.txt", b"x") == 200
+    for query in ("type=static&path=../x", "type=static", "type=odd", "", "type=static&path=/etc/x"):
+        assert await publish(query, b"x") == 400
+    assert (await place.get("shop"))["text"] == "b"
+
+
+async def test_only_one_deployment_of_a_site_at_a_time(place: Place) -> None:
+    await place.site("shop")
+    headers = await place.credentials(place.id("shop"))
+    package = zipped({"main.py": server(), "big": b"x" * 3_000_000})
+    sent = [asyncio.create_task(place.send("POST", f"{SCM}/api/zipdeploy", headers, package)) for _ in range(4)]
+    statuses = sorted([(await one).status for one in sent])
+    assert statuses[0] == 200
+    assert set(statuses) <= {200, 409}
+
+
+async def test_package_larger_than_other_bodies_goes_through(place: Place) -> None:
+    import os
+
+    await place.site("shop")
+    answer = await place.deploy("shop", {"main.py": server("large"), "noise": os.urandom(20_000_000)})
+    assert answer.status == 200, answer.body
+    assert (await place.get("shop"))["text"] == "large"
+    own, credential = (b"host", b"shop.scm.azurewebsites.net:443"), (b"authorization", b"Basic x")
+    takes = place.app.front_door.takes_large
+    assert takes(b"/api/zipdeploy?isAsync=true", [own, credential])
+    assert not takes(b"/api/zipdeploy", [own])
+    assert not takes(b"/api/settings", [own, credential])
+    assert not takes(b"/api/zipdeploy", [(b"host", b"shop.azurewebsites.net"), credential])
+    assert not takes(b"/api/zipdeploy", [credential])
+
+
+async def test_deployment_broken_off_by_the_end_of_the_server_has_failed(starting: Start) -> None:
+    place: Place = await starting()
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": server()})
+    folder = next((place.client.data / "hosts").glob("*/deployments"))
+    record = json.loads(next(folder.glob("*.json")).read_text())
+    half = {**record, "id": "0" * 32, "status": 1, "ended": "", "received": "2099-01-01T00:00:00.0000000Z"}
+    (folder / f"{'0' * 32}.json").write_text(json.dumps(half))
+    headers = await place.credentials(place.id("shop"))
+    latest = parsed(await place.send("GET", f"{SCM}/api/deployments/latest", headers))
+    assert (latest["status"], latest["status_text"]) == (3, "The server was stopped before this deployment was done.")
+
+
+async def test_build_is_made_when_asked_for_and_its_failure_is_told(place: Place) -> None:
+    await place.site("shop", config={"appCommandLine": ""})
+    await place.settings(place.id("shop"), {"SCM_DO_BUILD_DURING_DEPLOYMENT": "true"})
+    answer = await place.deploy("shop", {"app.py": "", "requirements.txt": "./no-such-folder-here\n"})
+    assert answer.status == 400
+    headers = await place.credentials(place.id("shop"))
+    latest = parsed(await place.send("GET", f"{SCM}/api/deployments/latest", headers))
+    assert latest["status"] == 3
+    log = parsed(await place.send("GET", latest["log_url"], headers))
+    assert any("no-such-folder-here" in one["message"] for one in log)
+    shown = await place.ok("GET", f"{place.id('shop')}/deploymentStatus/{latest['id']}")
+    assert shown["properties"]["status"] == "BuildFailed"
+    empty = await place.send("GET", "https://shop.azurewebsites.net/")
+    assert b"waiting for your content" in empty.body
+
+
+async def test_program_that_does_not_come_up_is_told_in_the_deployments_status(place: Place) -> None:
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": "raise SystemExit('no port for you')"})
+    listed = await place.ok("GET", f"{place.id('shop')}/deploymentStatus")
+    properties = listed["value"][0]["properties"]
+    assert properties["status"] == "RuntimeFailed"
+    assert properties["numberOfInstancesFailed"] == 1
+    assert "no port for you" in properties["errors"][0]["message"]
+
+
+async def test_settings_are_told_and_unknown_paths_and_sites_are_not_found(place: Place) -> None:
+    await place.site("shop")
+    await place.settings(place.id("shop"), {"A": "b"})
+    headers = await place.credentials(place.id("shop"))
+    assert parsed(await place.send("GET", f"{SCM}/api/settings", headers))["A"] == "b"
+    assert (await place.send("GET", f"{SCM}/api/nothing", headers)).status == 404
+    assert (await place.send("GET", f"{SCM}/api/deployments/latest", headers)).status == 404
+    assert (await place.send("GET", f"{SCM}/api/deployments/..%2f..%2fborn", headers)).status == 404
+    assert (await place.send("GET", "https://nobody.scm.azurewebsites.net/", headers)).status == 404
+
+
+async def test_log_stream_has_what_was_and_what_comes(place: Place) -> None:
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": server()})
+    await place.get("shop", "/before")
+    headers = await place.credentials(place.id("shop"))
+    from keyfob.wire.http import Fields, Request
+
+    reply = await place.app.front_door(
+        Request(
+            "GET",
+            "/logstream",
+            Fields(),
+            Fields(list(headers.items())),
+            host="shop.scm.azurewebsites.net",
+            raw_path="/logstream",
+        )
+    )
+    assert (reply.status, reply.stream is not None) == (200, True)
+    assert reply.stream is not None
+    heard = b""
+    async with asyncio.timeout(90):
+        asked = False
+        async for part in reply.stream:
+            heard += part
+            if b"asked for /before" in heard and not asked:
+                asked = True
+                await place.get("shop", "/after")
+            if b"asked for /after" in heard:
+                break
+    await reply.stream.aclose()
+    assert heard.startswith(b"Welcome, you are now connected to log-streaming service.")
