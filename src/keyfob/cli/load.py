@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import click
@@ -19,6 +20,7 @@ from keyfob.resource_id import ResourceId
 DEPLOYMENTS_API, ASSIGNMENTS_API = "2021-04-01", "2022-04-01"
 _KNOWN = ("tenants", "users", "groups", "resourceGroups", "resources", "roleAssignments", "secrets")
 _NAMES = uuid.UUID("0a6a3c0e-2d8b-5f0e-8a9e-5a1f0f1c2b3d")
+_DOMAIN = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _PATIENCE = 1800.0
 """Seconds that a deployment may take."""
 
@@ -55,7 +57,7 @@ def load_file(
         given = read_document(Path(parameters)).get("parameters", {}) if parameters else {}
         Deployment(client, location).go(file.stem, document, group, given)
         return
-    unknown = sorted(set(document) - set(_KNOWN))
+    unknown = [name for name in document if name not in _KNOWN]
     if unknown:
         raise Failure(f"{file} has '{unknown[0]}', which a seed does not have; it has {', '.join(_KNOWN)}.")
     Seed(client, location).go(document)
@@ -64,8 +66,10 @@ def load_file(
 def read_document(file: Path) -> dict[str, Any]:
     """JSON, or YAML by the file's name. Raises `Failure`."""
     try:
-        text = file.read_text()
+        text = file.read_text("utf-8-sig")
         value = _yaml(text, file) if file.suffix.lower() in (".yaml", ".yml") else json.loads(text)
+    except RecursionError:
+        raise Failure(f"{file} is nested too deep.") from None
     except (OSError, ValueError) as error:
         raise Failure(f"{file} cannot be read: {error}.") from error
     if not isinstance(value, dict):
@@ -78,10 +82,23 @@ def _yaml(text: str, file: Path) -> Any:
         import yaml  # type: ignore[import-untyped]
     except ImportError:
         raise Failure(f"{file} is YAML: pip install 'keyfob[yaml]', or write it as JSON.") from None
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """Dates stay the texts that they are."""
+
+        yaml_implicit_resolvers: ClassVar = {
+            first: [(tag, pattern) for tag, pattern in rows if not tag.endswith(":timestamp")]
+            for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise Failure(f"{file} is not YAML: {error}.") from error
+        return json.loads(json.dumps(yaml.load(text, Loader)))  # noqa: S506 - a safe one; names become texts
+    except TypeError:
+        raise Failure(f"{file} holds a value that JSON has no word for.") from None
+    except yaml.YAMLError as error:  # its own text quotes the file, which may hold passwords
+        at = getattr(error, "problem_mark", None)
+        where = f", line {at.line + 1}" if at is not None else ""
+        raise Failure(f"{file} is not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}{where}.") from None
 
 
 class Deployment:
@@ -103,7 +120,7 @@ class Deployment:
         elif group is None:
             raise Failure("This template goes into a resource group: say which with --group.")
         else:
-            scope = f"{self._subscription}/resourceGroups/{quote(group)}"
+            scope = f"{self._subscription}/resourceGroups/{quote(group, safe='')}"
             made = self._client.arm("GET", scope, api_version=RESOURCES_API)
             if made.status == 404:
                 self._client.arm_json("PUT", scope, {"location": self._location}, api_version=RESOURCES_API)
@@ -177,11 +194,13 @@ class Seed:
 
     def _tenant(self, row: Mapping[str, Any]) -> None:
         domain = _needed(row, "domain", "tenants")
+        if not _DOMAIN.fullmatch(domain):
+            raise Failure(f"'{domain}' is no domain that a tenant could have.")
         file = operator_file(self._client.data, domain)
         known = self._client.arm_json("GET", "/providers/Keyfob.Directory/tenants", api_version=LOCAL_API)["value"]
         if any(str(one["domain"]).lower() == domain.lower() for one in known):
             return
-        path = f"/providers/Keyfob.Directory/tenants/{quote(domain)}"
+        path = f"/providers/Keyfob.Directory/tenants/{quote(domain, safe='')}"
         made = self._client.arm_json("PUT", path, {"cloud": row.get("cloud", "AzureCloud")}, api_version=LOCAL_API)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         file.touch(mode=0o600)
@@ -271,7 +290,7 @@ class Seed:
         return text.replace("{subscription}", str(self._client.operator["subscription_id"]))
 
     def _group(self, row: Mapping[str, Any]) -> None:
-        path = f"{self._subscription}/resourceGroups/{quote(_needed(row, 'name', 'resourceGroups'))}"
+        path = f"{self._subscription}/resourceGroups/{quote(_needed(row, 'name', 'resourceGroups'), safe='')}"
         known = self._client.arm("GET", path, api_version=RESOURCES_API)
         wanted = {"location": row.get("location", self._location), "tags": row.get("tags") or {}}
         if known.status == 200 and (not row.get("tags") or known.json().get("tags") == wanted["tags"]):
@@ -282,7 +301,7 @@ class Seed:
 
     def _flat(self, seed: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         for group in _rows(seed, "resourceGroups"):
-            base = f"{self._subscription}/resourceGroups/{group['name']}"
+            base = f"{self._subscription}/resourceGroups/{_needed(group, 'name', 'resourceGroups')}"
             for row in _rows(group, "resources"):
                 yield self._whole(row, base, str(group.get("location", self._location)))
         for row in _rows(seed, "resources"):
@@ -295,7 +314,9 @@ class Seed:
             namespace, *types = _needed(row, "type", "resources").split("/")
             names = _needed(row, "name", "resources").split("/")
             if not base or len(types) != len(names):
-                raise Failure(f"A resource needs an id, or in a group a type and as many names: {dict(row)}.")
+                raise Failure(
+                    f"A resource needs an id, or in a group a type and as many names: {sorted(map(str, row))}."
+                )
             inner = "/".join(part for pair in zip(types, names, strict=True) for part in pair)
             id = f"{base}/providers/{namespace}/{inner}"
         body = {name: value for name, value in row.items() if name not in ("id", "type", "name", "apiVersion")}
@@ -437,7 +458,7 @@ def _rows(seed: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 def _needed(row: Mapping[str, Any], name: str, where: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value:
-        raise Failure(f"An entry of '{where}' has no '{name}': {sorted(row)}.")
+        raise Failure(f"An entry of '{where}' has no '{name}': {sorted(map(str, row))}.")
     return value
 
 
