@@ -47,7 +47,7 @@ from keyfob.errors import Problem
 from keyfob.hosts.api_management import api_management
 from keyfob.hosts.app_service import app_service
 from keyfob.hosts.clusters import ISSUER_SERVICE, ClusterIssuers, clusters
-from keyfob.hosts.container_instances import container_instances
+from keyfob.hosts.container_instances import Groups, SecretsSeal, container_instances
 from keyfob.hosts.data_factory import data_factory
 from keyfob.hosts.endpoints import Endpoint, Wish, endpoints_provider
 from keyfob.hosts.logic_apps import logic_apps
@@ -213,6 +213,15 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             cover=(settings.data,),
             clock=clock,
         )
+        groups = Groups(
+            store=store,
+            workshop=workshop,
+            inhabit=inhabit,
+            ca_pem=trust.authority.pem,
+            seal=SecretsSeal(seal),
+            folder=settings.data / "containers",
+            clock=clock,
+        )
         commands = RunCommands(store=store, workshop=workshop, clock=clock, ids=ids)
         web_sites = app_service(
             store=store,
@@ -233,7 +242,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             logic_apps(ids=ids, master_key=master_key),
             data_factory(ids=ids, master_key=master_key),
             api_management(store=store, master_key=master_key),
-            container_instances(store=store),
+            container_instances(store=store, groups=groups, seal=SecretsSeal(seal)),
             clusters(ids=ids),
             network(),
             operational_insights(master_key=master_key),
@@ -371,6 +380,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         runners=(
             web_sites,
             Caretaker(store=store, workshop=workshop),
+            groups,
             resource_manager.engine.operations,
         ),
     )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
+from keyfob.arm.body import parse_object
 from keyfob.arm.resources import get_resource, resource_not_found
-from keyfob.arm.shapes import Shaped, items, mapping, posting, resource_path, resource_scope, setting
-from keyfob.clock import iso
-from keyfob.declare import Action, Call, Change, IdentitySupport, Provider, ResourceType, Route
-from keyfob.errors import InvalidInput, NotFound
+from keyfob.arm.shapes import Shaped, items, posting, resource_path, resource_scope
+from keyfob.declare import Action, Call, IdentitySupport, Provider, ResourceType, Route
+from keyfob.errors import InvalidInput, NotFound, Problem
+from keyfob.hosts.container_instances import states
+from keyfob.hosts.container_instances.groups import TYPE, Groups
+from keyfob.hosts.container_instances.operations import WRITE_ONLY, Acceptance, stop
+from keyfob.hosts.container_instances.secrets import SecretsSeal
+from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
 
-__all__ = ["container_instances"]
+__all__ = ["Groups", "SecretsSeal", "container_instances"]
 
-TYPE = "Microsoft.ContainerInstance/containerGroups"
 API_VERSIONS = (
     "2017-08-01-preview",
     "2017-10-01-preview",
@@ -41,103 +43,92 @@ API_VERSIONS = (
     "2024-11-01-preview",
     "2025-09-01",
 )
-_STATE = "keyfob.state"
-_WRITE_ONLY = (
-    "containers.*.properties.environmentVariables.*.secureValue",
-    "initContainers.*.properties.environmentVariables.*.secureValue",
-    "imageRegistryCredentials.*.password",
-    "volumes.*.azureFile.storageAccountKey",
-    "volumes.*.secret",
-    "diagnostics.logAnalytics.workspaceKey",
-)
-_SUFFIXES = {"AzureUSGovernment": "azurecontainer.us", "AzureChinaCloud": "azurecontainer.cn"}
 
 
-def container_instances(*, store: Store) -> Provider:
-    groups = ResourceType(
+class NoWebSocket(Problem):
+    """Azure answers with the address of a web socket; here is none."""
+
+    status = 501
+    code = "NotImplemented"
+
+
+def container_instances(*, store: Store, groups: Groups, seal: SecretsSeal) -> Provider:
+    acceptance = Acceptance(groups, seal)
+
+    def view(resource: Any, properties: dict[str, Any], expand: str) -> dict[str, Any]:
+        seen = groups.seen(ResourceId.parse(resource.id))
+        return states.shown(resource.properties, properties, resource.changed, seen)
+
+    kind = ResourceType(
         name=TYPE,
         api_versions=API_VERSIONS,
-        operations=Shaped(compute=_accept, write_only=_WRITE_ONLY, view=_shown),
+        operations=Shaped(compute=acceptance.accept, write_only=WRITE_ONLY, view=view),
         identity=IdentitySupport(system=True, user=True),
         long_running=frozenset({"PUT"}),
         deleted_shown=True,
         name_pattern=r"(?=.{1,63}$)[a-z0-9]+(?:-[a-z0-9]+)*",
         actions={
-            "start": posting(TYPE, "start", setting({_STATE: "Running"}, status=204)),
-            "restart": posting(TYPE, "restart", setting({_STATE: "Running"}, status=204)),
-            "stop": posting(TYPE, "stop", setting({_STATE: "Stopped"}, status=204)),
+            "start": posting(TYPE, "start", acceptance.starting(anew=False)),
+            "restart": posting(TYPE, "restart", acceptance.starting(anew=True)),
+            "stop": posting(TYPE, "stop", stop),
         },
-        note="No image is pulled: a program that runs as the group is its software. Secure values are kept nowhere.",
+        note="Runs in Podman or Docker, or as processes of a sandbox. Images are never pulled; ports lead nowhere.",
     )
+    return Provider(
+        namespace="Microsoft.ContainerInstance", types=(kind,), routes=_routes(store, groups), registered=True
+    )
+
+
+def _routes(store: Store, groups: Groups) -> tuple[Route, ...]:
     path, scope = resource_path(TYPE) + "/containers/{container}", resource_scope(TYPE)
 
-    async def logs(call: Call) -> Reply:
+    async def container(call: Call) -> str:
+        """The name of a container that the group has. Raises NotFound."""
         found = await get_resource(store, call.scope)
         if found is None:
             raise resource_not_found(call.scope)
-        names = {str(one.get("name")) for one in items(found.properties.get("containers"))}
-        if call.parameters["container"] not in names:
-            raise NotFound(f"The container '{call.parameters['container']}' is not found.", code="ContainerNotFound")
-        return Reply.json({"content": ""})
+        every = (*items(found.properties.get("containers")), *items(found.properties.get("initContainers")))
+        name = call.parameters["container"]
+        if name not in {str(one.get("name")) for one in every}:
+            raise NotFound(f"The container '{name[:63]}' is not found.", code="ContainerNotFound")
+        return name
 
-    route = Route("GET", f"{path}/logs", Action(f"{TYPE}/containers/logs/read"), logs, scope, API_VERSIONS)
-    return Provider(namespace="Microsoft.ContainerInstance", types=(groups,), routes=(route,), registered=True)
+    async def logs(call: Call) -> Reply:
+        name = await container(call)
+        tail, stamped = _asked(call)
+        lines = groups.log(call.scope, name, tail)
+        text = "".join(f"{line.at} {line.text}\n" if stamped else f"{line.text}\n" for line in lines)
+        return Reply.json({"content": text})
 
-
-def _accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    containers = items(given.get("containers"))
-    if not containers:
-        raise InvalidInput(
-            "The container group has no containers.", code="MissingContainerGroupContainers", target="containers"
+    async def no_web_socket(call: Call) -> Reply:
+        name = await container(call)
+        raise NoWebSocket(
+            f"There is no web socket to a container here. Run a command in '{name}' with `keyfob exec`, and read what "
+            "it prints with `az container logs`."
         )
-    system = next((one for one in ("Linux", "Windows") if one.lower() == str(given.get("osType", "")).lower()), None)
-    if system is None:
-        raise InvalidInput("The osType is Linux or Windows.", code="InvalidOsType", target="osType")
-    made, seen = [], set()
-    for one in containers:
-        name, inner = one.get("name"), dict(mapping(one.get("properties")))
-        if not isinstance(name, str) or not name or name.lower() in seen:
-            raise InvalidInput("Each container has a name of its own.", code="InvalidContainerName")
-        seen.add(name.lower())
-        if not inner.get("image"):
-            raise InvalidInput(f"The container '{name[:63]}' has no image.", code="MissingImage", target="image")
-        requests = mapping(mapping(inner.get("resources")).get("requests"))
-        if not requests.get("cpu") or not requests.get("memoryInGB"):
-            raise InvalidInput(
-                f"Resources of container '{name[:63]}' are required.", code="ResourceRequestsNotSpecified"
-            )
-        inner.setdefault("ports", [])
-        inner.setdefault("environmentVariables", [])
-        made.append({**one, "properties": inner})
-    before = change.before.properties if change.before is not None else {}
-    result: dict[str, Any] = {
-        "sku": given.get("sku") or "Standard",
-        "containers": made,
-        "initContainers": given.get("initContainers") or [],
-        "osType": system,
-        "restartPolicy": given.get("restartPolicy") or "Always",
-        _STATE: before.get(_STATE, "Running"),
-    }
-    address = mapping(given.get("ipAddress"))
-    if address:
-        public = str(address.get("type", "Public")).lower() != "private"
-        number = 1 + sha256(change.id.key.encode()).digest()[0] % 250
-        result["ipAddress"] = {**address, "ip": f"203.0.113.{number}" if public else f"10.0.1.{number}"}
-        if label := address.get("dnsNameLabel"):
-            suffix = _SUFFIXES.get(change.cloud.name, "azurecontainer.io")
-            result["ipAddress"]["fqdn"] = f"{label}.{change.body.get('location', '')}.{suffix}"
-    return result
+
+    async def run(call: Call) -> Reply:
+        name = await container(call)
+        command = parse_object(call.request.body).get("command")
+        if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+            raise InvalidInput("The member 'command' is an array of texts.", code="InvalidRequestContent")
+        code, output, errors = await groups.execute(call.scope, name, command)
+        return Reply.json({"exitCode": code, "output": output, "errors": errors})
+
+    execute = Action(f"{TYPE}/containers/exec/action")
+    attach = Action(f"{TYPE}/containers/attach/action")
+    return (
+        Route("GET", f"{path}/logs", Action(f"{TYPE}/containers/logs/read"), logs, scope, API_VERSIONS),
+        Route("POST", f"{path}/exec", execute, no_web_socket, scope, API_VERSIONS),
+        Route("POST", f"{path}/attach", attach, no_web_socket, scope, API_VERSIONS),
+        Route("POST", f"{path}/providers/Keyfob.Hosts/exec", execute, run, scope),
+    )
 
 
-def _shown(resource: Any, properties: dict[str, Any], expand: str) -> Mapping[str, Any]:
-    """With the state of each container."""
-    state = str(resource.properties.get(_STATE, "Running"))
-    running = state == "Running"
-    current = {"state": "Running" if running else "Terminated", "startTime": iso(resource.changed), "detailStatus": ""}
-    containers = [
-        {**one, "properties": {**one["properties"], "instanceView": {
-            "restartCount": 0, "currentState": current, "events": [],
-        }}}
-        for one in items(properties.get("containers"))
-    ]  # fmt: skip
-    return {**properties, "containers": containers, "instanceView": {"events": [], "state": state}}
+def _asked(call: Call) -> tuple[int | None, bool]:
+    """How many lines, and whether with their times. Raises InvalidInput."""
+    tail = call.request.query.get("tail")
+    if tail is not None and not (tail.isascii() and tail.isdigit() and len(tail) < 10):
+        raise InvalidInput("The parameter 'tail' is a number of lines.", code="InvalidTail", target="tail")
+    stamped = (call.request.query.get("timestamps") or "").lower() == "true"
+    return (int(tail) if tail is not None else None), stamped
