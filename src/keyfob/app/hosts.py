@@ -73,8 +73,8 @@ WELL_KNOWN = frozenset({"imds", "extension"})
 class Inhabited:
     """A sandbox that is being served. `environment` is what this kind of host sets for its programs."""
 
-    listening: list[Listening]
     dns: DnsServer
+    listening: list[Listening] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     folder: Path | None = None
     """What the program was handed files in."""
@@ -125,6 +125,7 @@ class _Host:
     client_id: str = ""
     account: ServiceAccount | None = None
     """On a Kubernetes cluster."""
+    issuer: str = ""
     tenant_id: str = ""
     authority: str = ""
     file: str = ""
@@ -199,7 +200,7 @@ class Hosts:
         """The loopback endpoint of a host, opened the first time. Raises `NotFound`, `InvalidInput`."""
         host = await self._host(host_id, wish, caller)
         whose = caller.principal_id if any(dialect.of_user for dialect in host.dialects) else ""
-        key = (host.id.key, *wish, *(dialect.name for dialect in host.dialects), whose)
+        key = (host.id.key, *wish, *(dialect.name for dialect in host.dialects), whose, host.issuer)
         async with self._opening:  # two that ask at once get the same one
             if key not in self._endpoints:
                 self._endpoints[key] = await self._open(host)
@@ -258,25 +259,32 @@ class Hosts:
             host = replace(host, opening=replace(host.opening, keys=KeyFolder(folder, FOLDERS[ARC.name], self._ids)))
         if host.account is not None:
             host = replace(host, file=f"{FOLDERS[WORKLOAD_IDENTITY.name]}/{FILE}")
-        dns = DnsServer(lambda name: SERVICE_ADDRESS if self._knows(name) else None)
-        await dns.listen(udp=given.dns_udp, tcp=given.dns_tcp)
-        inhabited = Inhabited([await self._open_door(given.https)], dns, folder=folder)
-        if folder is not None and host.account is not None:
-            inhabited.renewing = await self._keep_projected(host, host.account, folder)
-        variables: dict[str, str] = {}
+        inhabited = Inhabited(DnsServer(lambda name: SERVICE_ADDRESS if self._knows(name) else None), folder=folder)
+        try:
+            await self._furnish(inhabited, host, given)
+        except BaseException:
+            await inhabited.close()
+            raise
+        return inhabited
+
+    async def _furnish(self, inhabited: Inhabited, host: _Host, given: Sockets) -> None:
+        await inhabited.dns.listen(udp=given.dns_udp, tcp=given.dns_tcp)
+        inhabited.listening.append(await self._open_door(given.https))
         for name in Sockets._fields:
             if name in {"https", "dns_udp", "dns_tcp"}:
                 continue
-            if not host.on(name):
+            if host.on(name):
+                inhabited.listening.append(await self._listen(getattr(given, name), host, name))
+            else:
                 getattr(given, name).close()
-                continue
-            inhabited.listening.append(await self._listen(getattr(given, name), host, name))
+        if inhabited.folder is not None and host.account is not None:
+            inhabited.renewing = await self._keep_projected(host, host.account, inhabited.folder)
+        variables: dict[str, str] = {}
         for dialect in host.dialects:
             if host.tells(dialect):
                 url = f"{_scheme(dialect)}://{ADDRESSES.get(dialect.socket, '')}"
                 variables |= dialect.variables(self._place(host, dialect, url, inside=True))
         inhabited.environment = variables
-        return inhabited
 
     async def _admit(self, asked: OpenRequest, host_id: ResourceId) -> Caller:
         if host_id == CONSOLE:  # everybody's own
@@ -312,12 +320,12 @@ class Hosts:
             raise NotFound(f"There is no host {host_id}: a host is a {names_of_hosts()}.")
         stored = ResourceId.parse(resource.id)
         disabled = kind is SITE and await identity_disabled(self._store, stored)
-        dialects = () if disabled else _dialects(kind, wish)
+        dialects = _dialects(kind, wish)
         host = _Host(
             id=stored,
             kind=kind,
             wish=wish,
-            dialects=dialects,
+            dialects=() if disabled else dialects,
             opening=self._new_opening(windows=kind is SITE and resource.properties.get("reserved") is not True),
             caller=caller,
             client_id=await self._default_identity(stored) if AZURE_ML in dialects else "",
@@ -339,6 +347,7 @@ class Hosts:
         return replace(
             host,
             account=account,
+            issuer=issuer.url,
             tenant_id=issuer.tenant_id,
             authority=self._clouds[subscription.cloud].login + "/",
             client_id=host.wish.client_id or await trusting(self._store, issuer.tenant_id, issuer.url, account.subject),

@@ -36,7 +36,7 @@ class Secret:
         """Raises `Unauthenticated`: `MISSING` when nothing was shown, `SIGNATURE` when it is not this secret."""
         if not shown:
             raise Unauthenticated(Fault.MISSING, "The request carries no host secret.")
-        if not hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self._text.encode()):
+        if not hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), self._text.encode()):
             raise Unauthenticated(Fault.SIGNATURE, "The host secret is not known.")
 
     def __repr__(self) -> str:

@@ -15,6 +15,9 @@ from pathlib import Path
 from keyfob.clock import Ids
 from keyfob.errors import InvalidInput
 
+_PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+"""Windows has other flags than the rest."""
+
 MOST = 256
 """Keys that may wait to be shown; the oldest goes first. A client shows its key within milliseconds."""
 
@@ -59,7 +62,7 @@ class KeyFolder:
 def hand(path: Path, content: bytes) -> None:
     """Writes a file that its owner alone may read, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAIN, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     os.replace(temporary, path)
@@ -97,4 +100,4 @@ def empty(folder: Path) -> None:
 
 
 def _digest(key: str) -> bytes:
-    return sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
