@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,9 @@ class Bench:
         environment: Mapping[str, str],
         grafts: Sequence[tuple[Path, str]],
         patience: float,
+        admit: Callable[[], Awaitable[None]],
     ) -> Result:
+        await admit()
         ((source, target),) = grafts
         assert folder == target
         assert command[0].startswith(target) or command[1].startswith(target)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from keyfob.arm.model import Resource
-from keyfob.arm.resources import RESOURCES
+from keyfob.arm.resources import RESOURCES, get_resource, resource_not_found
 from keyfob.arm.shapes import OURS, Shaped, items, mapping, subscription_scope
 from keyfob.clock import Clock, Ids, iso
 from keyfob.declare import Action, Call, Change, PostAction, ResourceType, Route, Work
@@ -214,12 +214,19 @@ class RunCommands:
             environment={**named, **script.protected},
             grafts=[(folder, PLACE)],
             patience=script.patience,
+            admit=lambda: self._still_runs(machine),
         )
         for stream, text in (("out", result.output), ("err", result.errors)):
             for line in text.splitlines():
                 log.write(stream, line)
         log.write("host", f"the script ended with exit code {result.code}")
         return result
+
+    async def _still_runs(self, machine: ResourceId) -> None:
+        found = await get_resource(self._store, machine)
+        if found is None:
+            raise resource_not_found(machine)
+        must_run(found)
 
 
 # --- what is asked

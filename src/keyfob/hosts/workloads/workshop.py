@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -106,11 +106,15 @@ class Workshop:
         environment: Mapping[str, str] | None = None,
         grafts: Sequence[tuple[Path, str]] = (),
         patience: float = 5400.0,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> Result:
         """Run one program in a sandbox of its own, to its end; what it leaves running ends with it. Raises what `open`
-        raises, and Conflict when the host is stopped meanwhile."""
+        raises, and Conflict when the host is stopped meanwhile. `admit` raises when the host may not run programs: it
+        is asked when the sandbox is open, so that from then on `end` is heard."""
         sandbox = await self.open(host_id, grafts=grafts)
         try:
+            if admit is not None:
+                await admit()
             return await run_in(sandbox, command, folder=folder, environment=environment, patience=patience)
         finally:
             await self.close(sandbox)
