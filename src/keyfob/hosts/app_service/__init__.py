@@ -12,16 +12,19 @@ from keyfob.arm.shapes import Shaped, answering, check_name_route, posting, sett
 from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import IdentitySupport, OnPut, Plane, PostAction, Provider, ResourceType, Route
-from keyfob.hosts.app_service import config, operations, plans, references, stacks
+from keyfob.hosts.app_service import config, operations, plans, stacks
 from keyfob.hosts.app_service.deploying.admission import Admission
 from keyfob.hosts.app_service.deploying.build import build
 from keyfob.hosts.app_service.deploying.content import Contents
 from keyfob.hosts.app_service.deploying.deployments import Deployments
 from keyfob.hosts.app_service.deploying.scm import Scm
+from keyfob.hosts.app_service.functions.function_apps import FunctionApps
 from keyfob.hosts.app_service.model import API_VERSIONS, NAME, NAMED_ALIKE, PLAN, SITE, SLOT
-from keyfob.hosts.app_service.running.sites import KindOfSite, Sites, unresolved
+from keyfob.hosts.app_service.references import Ask, References
+from keyfob.hosts.app_service.running.sites import KindOfSite, Sites
 from keyfob.hosts.app_service.runtime import Runtime
 from keyfob.hosts.app_service.site import SiteReader
+from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.workloads.workshop import Workshop
 from keyfob.store.port import Store
 
@@ -55,17 +58,26 @@ def app_service(
     guard: Guard,
     clouds: Mapping[str, Cloud],
     workshop: Workshop,
+    tokens: TokenEndpoint,
+    ask: Ask,
     clock: Clock,
     ids: Ids,
     master_key: bytes,
     kinds: Sequence[KindOfSite] = (),
 ) -> AppService:
-    """`kinds` are the kinds of site that are not started as web apps."""
+    """`ask` is the front door, where references to vaults are resolved; `kinds` are the kinds of site that are not started as web apps."""
     credentials = config.Credentials(DerivedKeys(master_key))
     reader = SiteReader(store, clouds)
     contents = Contents(workshop)
+    named = References(store=store, reader=reader, tokens=tokens, ask=ask, ids=ids)
+    functions = FunctionApps(derived=DerivedKeys(master_key), reader=reader, workshop=workshop)
     sites = Sites(
-        reader=reader, contents=contents, workshop=workshop, clock=clock, resolve=unresolved, kinds=tuple(kinds)
+        reader=reader,
+        contents=contents,
+        workshop=workshop,
+        clock=clock,
+        resolve=named.resolve,
+        kinds=(*kinds, functions.kind),
     )
     store.watch(RESOURCES.topic, sites.changed)
     deployments = Deployments(contents=contents, build=build, renew=sites.renew, clock=clock, ids=ids)
@@ -77,10 +89,15 @@ def app_service(
         workshop=workshop,
     )
     runtime = Runtime(reader=reader, sites=sites, deployments=deployments, workshop=workshop)
-    return AppService(provider=_provider(store, master_key, runtime), sites=sites, deployments=deployments, scm=scm)
+    live = [
+        route
+        for kind in (SITE, SLOT)
+        for route in (*runtime.routes(kind), *named.routes(kind), *functions.routes(kind, sites))
+    ]
+    return AppService(provider=_provider(store, master_key, live), sites=sites, deployments=deployments, scm=scm)
 
 
-def _provider(store: Store, master_key: bytes, runtime: Runtime) -> Provider:
+def _provider(store: Store, master_key: bytes, live: Sequence[Route]) -> Provider:
     derived = DerivedKeys(master_key)
     types = [
         ResourceType(
@@ -106,13 +123,8 @@ def _provider(store: Store, master_key: bytes, runtime: Runtime) -> Provider:
         in_use=lambda name: f"Hostname '{name}' already exists. Please select a different name.",
         asked=NAMED_ALIKE,
     )
-    live = (*runtime.routes(SITE), *runtime.routes(SLOT))
-    routes = (check, *_reads(store, SITE), *_reads(store, SLOT), *live, *plans.routes(), *stacks.routes())
+    routes = (check, *config.routes(store, SITE), *config.routes(store, SLOT), *live, *plans.routes(), *stacks.routes())
     return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
-
-
-def _reads(store: Store, kind: str) -> tuple[Route, ...]:
-    return (*config.routes(store, kind), *references.routes(store, kind))
 
 
 def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> list[ResourceType]:

@@ -10,6 +10,7 @@ from keyfob.arm.resources import RESOURCES, get_resource, list_resources, resour
 from keyfob.arm.shapes import resource_path, resource_scope
 from keyfob.declare import Action, Call, Change, Route
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound
+from keyfob.hosts.app_service.functions.keys import FunctionKeys
 from keyfob.hosts.app_service.model import API_VERSIONS, OPEN_CONFIG, SECRET_CONFIG, SPELLED
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
@@ -102,10 +103,15 @@ class Credentials:
         return Reply(200, text.encode(), content_type="application/xml")
 
     async def function_keys(self, change: Change) -> Reply:
+        """Those of the app that `host/default` belongs to."""
+        app = await get_resource(change.transaction, change.id.parent)
+        if app is None:
+            raise resource_not_found(change.id.parent)
+        keys = FunctionKeys(self._derived)
         return Reply.json(
             {
-                "masterKey": self._derived.key(change.before, "master"),
-                "functionKeys": {"default": self._derived.key(change.before, "default")},
+                "masterKey": keys.master(app),
+                "functionKeys": {"default": keys.default(app)},
                 "systemKeys": {},
             }
         )
