@@ -111,6 +111,8 @@ async def test_a_machine_has_the_old_extension_beside_its_metadata(trip):
         old = await ask(ports["extension"], f"/oauth2/token?resource={VAULT}", asking)
         assert new[0] == old[0] == 200
         assert new[1]["access_token"] == old[1]["access_token"]
+    async with inhabited(trip, machine, Wish(client_id="chosen")) as (opened, ports):
+        assert opened.environment == {"AZURE_CLIENT_ID": "chosen"}
     async with inhabited(trip, machine, Wish("azure-ml")) as (opened, ports):
         assert set(ports) - {"https", "dns_udp", "dns_tcp"} == {"platform"}
         assert opened.environment["DEFAULT_IDENTITY_CLIENT_ID"] == new[1]["client_id"]
@@ -258,10 +260,13 @@ async def test_what_a_wish_may_be(trip):
         ({"dialect": "none"}, 400),
         ({"dialect": 1}, 400),
         ([], 400),
+        ({"clientId": "chosen"}, 200),
         ({"dialect": "workload-identity", "serviceAccount": "a/b"}, 400),
     ):
         answer = await trip.arm("POST", route, body, version="2026-11-01")
         assert answer.status == status, (body, answer.body)
+    chosen = (await trip.arm("POST", route, {"clientId": "chosen"}, version="2026-11-01")).json()
+    assert chosen["variables"]["AZURE_CLIENT_ID"] == "chosen"
     first = (await trip.arm("POST", route, {}, version="2026-11-01")).json()
     assert first == (await trip.arm("POST", route, {}, version="2026-11-01")).json()
     assert first["dialect"] == "app-service-2019"

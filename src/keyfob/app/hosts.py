@@ -181,6 +181,7 @@ class Hosts:
         self._bundle = bundle
         self._pinned = pinned
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
+        self._inhabited: list[tuple[str, Inhabited]] = []
         self._opening = asyncio.Lock()
         self.proxy = ""
         """URL of the proxy that leads to the front door; known once it listens."""
@@ -226,9 +227,16 @@ class Hosts:
                 listening = await self._listen(sock, host, dialect.socket)
                 urls[dialect.socket] = f"{_scheme(dialect)}://127.0.0.1:{listening.address[1]}"
             variables |= dialect.variables(self._place(host, dialect, urls.get(dialect.socket, "")))
+        variables |= _chosen(host)
         main = told[0] if told else IMDS
         authority = f"{host.authority}{host.tenant_id}" if host.account else ""
         return Endpoint(urls.get(main.socket, authority), variables, main.name)
+
+    def opened(self) -> Mapping[str, tuple[int, int]]:
+        """Keys of hosts → how many endpoints of each are open, and how many sandboxes."""
+        endpoints = Counter(key[0] for key in self._endpoints)
+        sandboxes = Counter(key for key, one in self._inhabited if not one.closed)
+        return {key: (endpoints[key], sandboxes[key]) for key in {*endpoints, *sandboxes}}
 
     # --- in a sandbox
 
@@ -265,6 +273,8 @@ class Hosts:
         except BaseException:
             await inhabited.close()
             raise
+        self._inhabited = [(key, one) for key, one in self._inhabited if not one.closed]
+        self._inhabited.append((host.id.key, inhabited))
         return inhabited
 
     async def _furnish(self, inhabited: Inhabited, host: _Host, given: Sockets) -> None:
@@ -284,7 +294,7 @@ class Hosts:
             if host.tells(dialect):
                 url = f"{_scheme(dialect)}://{ADDRESSES.get(dialect.socket, '')}"
                 variables |= dialect.variables(self._place(host, dialect, url, inside=True))
-        inhabited.environment = variables
+        inhabited.environment = {**variables, **_chosen(host)}
 
     async def _admit(self, asked: OpenRequest, host_id: ResourceId) -> Caller:
         if host_id == CONSOLE:  # everybody's own
@@ -328,7 +338,7 @@ class Hosts:
             dialects=() if disabled else dialects,
             opening=self._new_opening(windows=kind is SITE and resource.properties.get("reserved") is not True),
             caller=caller,
-            client_id=await self._default_identity(stored) if AZURE_ML in dialects else "",
+            client_id=wish.client_id or (await self._default_identity(stored) if AZURE_ML in dialects else ""),
         )
         return await self._as_account(host) if WORKLOAD_IDENTITY in dialects else host
 
@@ -350,7 +360,7 @@ class Hosts:
             issuer=issuer.url,
             tenant_id=issuer.tenant_id,
             authority=self._clouds[subscription.cloud].login + "/",
-            client_id=host.wish.client_id or await trusting(self._store, issuer.tenant_id, issuer.url, account.subject),
+            client_id=host.client_id or await trusting(self._store, issuer.tenant_id, issuer.url, account.subject),
         )
 
     async def _keep_projected(self, host: _Host, account: ServiceAccount, folder: Path) -> asyncio.Task[None]:
@@ -438,6 +448,11 @@ def _dialects(kind: Kind, wish: Wish) -> tuple[Dialect, ...]:
     if found is None:
         raise InvalidInput(f"There is no dialect '{wish.dialect[:40]}'; there are: {', '.join(DIALECTS)}.")
     return (found,)
+
+
+def _chosen(host: _Host) -> Mapping[str, str]:
+    """What `DefaultAzureCredential` of every language takes for the identity that is meant."""
+    return {"AZURE_CLIENT_ID": host.wish.client_id} if host.wish.client_id else {}
 
 
 def _scheme(dialect: Dialect) -> str:

@@ -27,7 +27,9 @@ host_option = click.option(
 service_account_option = click.option(
     "--service-account", metavar="NAMESPACE/NAME", help="On a Kubernetes cluster: whom the program runs as."
 )
-client_id_option = click.option("--client-id", metavar="GUID", help="Which user-assigned identity.")
+client_id_option = click.option(
+    "--client-id", metavar="GUID", help="Which user-assigned identity; programs find it as AZURE_CLIENT_ID."
+)
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(DIALECTS, case_sensitive=False),
@@ -161,7 +163,8 @@ def token(
       curl -H "Authorization: Bearer $(keyfob token --as web --resource https://management.azure.com/)" …
     """
     client = Client(data, tenant)
-    opened = client.open_endpoint(client.find_host(host), _wish(dialect, service_account, client_id))
+    wish = _wish(dialect, service_account, client_id if service_account else None)  # else the request names it
+    opened = client.open_endpoint(client.find_host(host), wish)
     access_token = _ask(client, opened, resource, client_id or "")
     if not decode:
         click.echo(access_token)
@@ -174,9 +177,7 @@ def token(
 
 
 def _wish(dialect: str | None, service_account: str | None, client_id: str | None) -> Mapping[str, str]:
-    given = {"dialect": dialect, "serviceAccount": service_account}
-    if service_account:  # elsewhere the program itself says which identity it means
-        given["clientId"] = client_id
+    given = {"dialect": dialect, "serviceAccount": service_account, "clientId": client_id}
     return {name: value for name, value in given.items() if value}
 
 
