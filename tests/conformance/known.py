@@ -46,8 +46,11 @@ KNOWN: dict[tuple[str, str, str], str] = {
 
 TRAFFIC: dict[tuple[str, str, str], str] = {
     ("2023-05-01/storage.json", "StorageAccounts_*Key*", "*'FULL' is none of*"): _FULL,
-    ("", "*", "request: $.identity.type: 'SystemAssigned,UserAssigned' is none of *"): "az sends both types of "
-    "identities without a space between them",
+    (
+        "",
+        "*",
+        "request: $.identity.type: '[Ss]ystem[Aa]ssigned,[Uu]ser[Aa]ssigned' is none of *",
+    ): "az sends both types of identities without a space between them",
 }
 """What tests send and get beside their documents, and why. Key: the end of the document's path, the operation, the
 sentence; the last two with `*`."""

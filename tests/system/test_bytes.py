@@ -35,7 +35,8 @@ _HOSTS = (b"management.azure.com", b"login.microsoftonline.com", b"v.vault.azure
 _TARGETS = (b"/", b"*", b"/subscriptions?api-version=2022-12-01", b"/common/oauth2/token", b"http://a/b", b"a:443",
             b"[::1:443", b"", b"/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net",
             b"/%00%ff%", b"/metadata/instance?api-version=2021-02-01", b"/secrets/a?api-version=7.5",
-            b"/" + b"a" * 70_000, b"/v1.0/users?$filter=%27", b"//", b"/\xc3\xa9", b"?", b"/?" + b"&a=b" * 5000)  # fmt: skip
+            b"/" + b"a" * 70_000, b"/v1.0/users?$filter=%27", b"//", b"/\xc3\xa9", b"?",
+            b"/?" + b"&a=b" * 5000)  # fmt: skip
 _METHODS = (b"GET", b"PUT", b"POST", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE", b"PRI", b"",
             b"get", b"SUBSCRIBE", b"G\x00T")  # fmt: skip
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1.2", b"HTTP/11", b"", b"http/1.1")
