@@ -223,11 +223,18 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
         )
         commands = RunCommands(store=store, workshop=workshop, clock=clock, ids=ids)
+        doors: list[FrontDoor] = []
+
+        async def through_the_door(request: Request) -> Reply:
+            return await doors[0](request)
+
         web_sites = app_service(
             store=store,
             guard=guard,
             clouds=clouds,
             workshop=workshop,
+            tokens=host_tokens,
+            ask=through_the_door,
             clock=clock,
             ids=ids,
             master_key=master_key,
@@ -329,6 +336,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             health=lambda: _well(store),
             large={"web_scm": web_sites.scm.takes_large},
         )
+        doors.append(front_door)
         server = HttpServer()
         door = Doorway(server, front_door, trust, first_of({b"/secrets/": vault.hot}, otherwise=login.hot))
         hosts = Hosts(

@@ -151,7 +151,7 @@ async def test_settings_that_stand_for_secrets(world: Any, slot: str) -> None:
     listed = await world.send("GET", f"{path}/appsettings", v=v, who="reader")
     assert b"hunter2" not in listed.body
     rows = {row["name"]: row["properties"] for row in listed.json["value"]}
-    known = "Initialized" if slot else "MSINotEnabled"
+    known = "OtherReasons" if slot else "MSINotEnabled"  # this tenant knows no vaults
     assert {name: row["status"] for name, row in rows.items()} == {
         "A": known, "B": known, "C": "InvalidSyntax", "D": "InvalidSyntax",
     }  # fmt: skip

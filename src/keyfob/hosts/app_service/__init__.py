@@ -65,7 +65,9 @@ def app_service(
     master_key: bytes,
     kinds: Sequence[KindOfSite] = (),
 ) -> AppService:
-    """`ask` is the front door, where references to vaults are resolved; `kinds` are the kinds of site that are not started as web apps."""
+    """`ask` is the front door, where references to vaults are resolved.
+
+    `kinds` are the kinds of site that are not started as web apps."""
     credentials = config.Credentials(DerivedKeys(master_key))
     reader = SiteReader(store, clouds)
     contents = Contents(workshop)

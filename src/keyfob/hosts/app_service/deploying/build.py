@@ -26,31 +26,23 @@ ASKED_BY = "SCM_DO_BUILD_DURING_DEPLOYMENT"
 PATIENCE = 1_200.0
 """Seconds for each command."""
 
-_PASSED = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL",
-    "PIP_CACHE_DIR",
-    "PIP_CERT",
-    "PIP_CONFIG_FILE",
-    "NPM_CONFIG_REGISTRY",
-    "npm_config_registry",
-    "npm_config_cache",
+_PASSED = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+    }
 )
+_PASSED_FAMILIES = ("PIP_", "NPM_CONFIG_")
 """Of the server's environment: where package indexes are and how to reach them. Settings of the site are not given to
 its build: they may hold secrets, and a build's log is kept."""
 
@@ -150,5 +142,9 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
 
 
 def _environment() -> Mapping[str, str]:
-    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    return {"PATH": os.defpath, **passed, "PIP_NO_CACHE_DIR": "0", "PYTHONDONTWRITEBYTECODE": "1", "CI": "true"}
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() in _PASSED or name.upper().startswith(_PASSED_FAMILIES)
+    }
+    return {"PATH": os.defpath, **passed, "PYTHONDONTWRITEBYTECODE": "1", "CI": "true"}

@@ -51,11 +51,6 @@ class Resolve(Protocol):
     async def __call__(self, site: Site) -> Resolved: ...
 
 
-async def unresolved(site: Site) -> Resolved:
-    """As they are written."""
-    return Resolved(site.settings, site.connections)
-
-
 class NoContent(NotFound):
     """Nothing was deployed, or nothing that can be started."""
 
