@@ -1,9 +1,6 @@
 """Names and versions of `Microsoft.ServiceBus`."""
 
 TYPE = "Microsoft.ServiceBus/namespaces"
-SHARING_A_NAME = (TYPE, "Microsoft.EventHub/namespaces", "Microsoft.Relay/namespaces")
-"""They share one DNS zone, so a name that one of them has is taken for all."""
-NAME = r"(?=.{6,50}$)[A-Za-z](?:-?[A-Za-z0-9])+"
 API_VERSIONS = (
     "2014-09-01",
     "2015-08-01",
