@@ -7,6 +7,7 @@ import logging
 import shutil
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,8 +80,10 @@ class Inhabited:
     folder: Path | None = None
     """What the program was handed files in."""
     renewing: asyncio.Task[None] | None = None
+    closed: bool = False
 
     async def close(self) -> None:
+        self.closed = True
         if self.renewing is not None:
             self.renewing.cancel()
         for one in self.listening:
