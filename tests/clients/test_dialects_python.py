@@ -19,7 +19,7 @@ from keyfob.hosts.sandbox.run import unavailable
 pytest.importorskip("azure.identity")
 pytestmark = pytest.mark.clients
 
-PROGRAM = Path(__file__).parent / "ask_managed_identity.py"
+PROGRAM = Path(__file__).parent / "asking" / "azure_identity.py"
 WRONG = "11111111-1111-1111-1111-111111111111"
 SPOKEN = [case for case in CASES if case.dialect != "app-service-2017"]
 """MSI_ENDPOINT and MSI_SECRET mean Azure ML to this client, which cannot read App Service's dates any more."""

@@ -1,4 +1,4 @@
-"""`ask_managed_identity.py SELECTORS`: azure-identity for Python asks for a token, once for each selector.
+"""`azure_identity.py SELECTORS`: azure-identity for Python asks for a token, once for each selector.
 
 SELECTORS is a JSON list of `null` or `[kind, value]`. Prints, for each, `{"claims": …}` or `{"error": …, "text": …}`.
 """
