@@ -267,6 +267,7 @@ class _Opening:
                 raise
             # what is not deployed need not have a name: those of optional resources often cannot be evaluated
             kind = str(resource.get("type", ""))
+            kind = kind if "/" in kind else f"{kind}/-"
             name = "/".join("-" * kind.count("/"))
             id = ROOT.provider(kind, *name.split("/"))
         if len(self._parts) >= MOST_RESOURCES:
