@@ -151,6 +151,8 @@ def preferred_body(type_name: str, tenant: str, wanted: str = "") -> list[Any]:
         resources = {"requests": {"cpu": 1, "memoryInGB": 1.5}}
         inner = {"name": found[1] if found else "one", "properties": {"image": "nginx", "resources": resources}}
         return [{"location": "westus", "properties": {"osType": "Linux", "containers": [inner]}}]
+    if kind.endswith("/runcommands"):
+        return [{"location": "westus", "properties": {"source": {"script": "true"}}}]
     if kind == "microsoft.keyvault/vaults":
         sku = {"family": "A", "name": "standard"}
         return [{"location": "westus", "properties": {"tenantId": tenant, "sku": sku, "accessPolicies": []}}]

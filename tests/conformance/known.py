@@ -7,6 +7,10 @@ _FULL = "Azure says `FULL` where the document has `Full` (azure-cli's recordings
 _NO_EXPORT = "exports are not made: the API itself is answered"
 _UNREAD = "certificates are kept, not read: their subject, thumbprint and end are not known"
 _OWN_NAMES = "of custom host names only the service's own is shown"
+_WINDOWS = "the example runs PowerShell: programs of machines run on Linux here"
+_NOT_FETCHED = "the example's script is at an address, and scripts are not fetched"
+_NO_SOCKET = "there is no web socket to a container"
+_NOT_DEPLOYED = "nothing was deployed to the example's site, and nothing runs as it"
 _NO_KEYS = "vaults have no keys"
 
 KNOWN: dict[tuple[str, str, str], str] = {
@@ -39,6 +43,25 @@ KNOWN: dict[tuple[str, str, str], str] = {
         "ApiManagementService_CreateOrUpdate",
         "ApiManagementCreateServiceWithCustomHostnameKeyVault",
     ): _OWN_NAMES,
+    ("runCommand.json", "VirtualMachines_RunCommand", "VirtualMachineRunCommand"): _WINDOWS,
+    ("runCommand.json", "VirtualMachineScaleSetVMs_RunCommand", "VirtualMachineScaleSetVMs_RunCommand"): _WINDOWS,
+    ("runCommand.json", "VirtualMachineRunCommands_CreateOrUpdate", "Create or update a run command."): _NOT_FETCHED,
+    (
+        "runCommand.json",
+        "VirtualMachineScaleSetVMRunCommands_CreateOrUpdate",
+        "Create VirtualMachineScaleSet VM run command.",
+    ): _NOT_FETCHED,
+    (
+        "runCommand.json",
+        "VirtualMachineScaleSetVMRunCommands_Update",
+        "Update VirtualMachineScaleSet VM run command.",
+    ): _NOT_FETCHED,
+    ("containerInstance.json", "Container*_ExecuteCommand", "ContainerExec"): _NO_SOCKET,
+    ("containerInstance.json", "Containers_Attach", "ContainerAttach"): _NO_SOCKET,
+    ("2023-12-01/WebApps.json", "WebApps_GetProductionSiteDeploymentStatus", "Get Deployment Status"): _NOT_DEPLOYED,
+    ("2023-12-01/WebApps.json", "WebApps_GetSlotSiteDeploymentStatusSlot", "Get Deployment Status Slot"): _NOT_DEPLOYED,
+    ("2023-12-01/WebApps.json", "WebApps_GetInstanceInfo", "Get site instance info"): _NOT_DEPLOYED,
+    ("2023-12-01/WebApps.json", "WebApps_GetInstanceInfoSlot", "Get site instance info"): _NOT_DEPLOYED,
     ("2023-07-01/keys.json", "Keys_Get", "Get a key"): _NO_KEYS,
     ("2023-07-01/keys.json", "Keys_CreateIfNotExist", "Create a key"): _NO_KEYS,
 }

