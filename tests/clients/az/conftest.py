@@ -106,9 +106,16 @@ class Az:
             **more,
         )
 
-    def close(self) -> None:
+    def no_more(self) -> None:
+        """Lets the driver end; `close` waits for that."""
         if self._driver and self._driver.stdin:
-            self._driver.communicate(timeout=60)
+            self._driver.stdin.close()
+
+    def close(self) -> None:
+        if self._driver and self._driver.stdout:
+            self._driver.stdout.read()
+            self._driver.wait(60)
+            self._driver.stdout.close()
 
     def _started(self) -> subprocess.Popen[str]:
         if self._driver is None:
@@ -188,6 +195,8 @@ def az_on(az_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         return made[-1]
 
     yield make
+    for one in made:
+        one.no_more()
     for one in made:
         one.close()
 

@@ -38,6 +38,69 @@ def test_by_object_id(az, scope, role, request):
     assert az(f"role assignment list --scope {scope} --assignee-object-id {principal}") == []
 
 
+@pytest.fixture(scope="module")
+def people(az, scope):
+    """A person in a group, a program and an identity: how `--assignee` names each, and their object ids."""
+    domains = az("rest --url https://graph.microsoft.com/v1.0/domains")["value"]
+    name = f"rita@{next(one['id'] for one in domains if one['isDefault'])}"
+    person = az(f"ad user create --display-name Rita --user-principal-name {name} --password Correct-horse-9-battery")
+    group = az("ad group create --display-name az-readers --mail-nickname az-readers")
+    az(f"ad group member add -g az-readers --member-id {person['id']}")
+    program = az("ad sp create-for-rbac -n az-role-program")["appId"]
+    identity = az(f"identity create -g {GROUP} -n role-assignee")
+    return {
+        "person": (name, person["id"]),
+        "group": (group["id"], group["id"]),
+        "program": (program, az(f"ad sp show --id {program}")["id"]),
+        "identity": (identity["clientId"], identity["principalId"]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["person", "group", "program", "identity"])
+def test_by_assignee(az, scope, people, kind):
+    """az asks Microsoft Graph who that is."""
+    name, id = people[kind]
+    made = az(f"role assignment create --assignee {name} --role Reader --scope {scope}")
+    assert made["principalId"] == id
+    assert made["principalType"] == {"person": "User", "group": "Group"}.get(kind, "ServicePrincipal")
+    titles, rows = az.table(f"role assignment list --assignee {name} --scope {scope}")
+    assert titles == ["Principal", "Role", "Scope"]
+    assert [row.split()[-2:] for row in rows] == [["Reader", scope]]
+    if kind in ("person", "program"):  # named by Graph
+        assert rows[0].split()[0] == name
+    az(f"role assignment delete --assignee {name} --role Reader --scope {scope}")
+    assert az(f"role assignment list --assignee {name} --scope {scope}") == []
+
+
+def test_what_lists_hold(az, scope, people):
+    """Of a scope, of what is above it, of everything, and through groups."""
+    group, person = people["group"][1], people["person"][0]
+    identity = az(f"identity create -g {GROUP} -n role-listed")["id"]
+    made = az(
+        f"role assignment create --assignee-object-id {group} --assignee-principal-type Group --role Reader"
+        f" --scope {scope}"
+    )["id"]
+    assert made not in [one["id"] for one in az(f"role assignment list --scope {identity}")]
+    assert made in [one["id"] for one in az(f"role assignment list --scope {identity} --include-inherited")]
+    assert made in [one["id"] for one in az(f"role assignment list -g {GROUP}")]
+    assert made in [one["id"] for one in az("role assignment list --all")]
+    assert made not in [one["id"] for one in az(f"role assignment list --scope {scope} --role Contributor")]
+    assert az(f"role assignment list --assignee {person} --scope {scope}") == []
+    through = az(f"role assignment list --assignee {person} --scope {scope} --include-groups")
+    assert [one["id"] for one in through] == [made]
+    az(f"role assignment delete --ids {made}")
+
+
+def test_an_assignment_is_described_anew(az, scope, people):
+    made = az(f"role assignment create --assignee {people['identity'][0]} --role Contributor --scope {scope}")
+    changed = shlex.quote(json.dumps({**made, "description": "later"}))
+    assert az(f"role assignment update --role-assignment {changed}")["description"] == "later"
+    moved = shlex.quote(json.dumps({**made, "principalId": people["program"][1]}))
+    assert "RoleAssignmentUpdateNotPermitted" in az.fails(f"role assignment update --role-assignment {moved}")
+    az(f"role assignment delete --assignee {people['identity'][0]} --role Contributor -g {GROUP}")
+    assert az(f"role assignment list --assignee {people['identity'][0]} --scope {scope}") == []
+
+
 def test_a_description_and_a_condition(az, scope):
     principal = az(f"identity create -g {GROUP} -n role-described")["principalId"]
     made = az(
