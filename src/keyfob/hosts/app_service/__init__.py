@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from keyfob.access.guard import Guard
 from keyfob.arm.keys import DerivedKeys
@@ -23,6 +24,7 @@ from keyfob.hosts.app_service.model import API_VERSIONS, NAME, NAMED_ALIKE, PLAN
 from keyfob.hosts.app_service.references import Ask, References
 from keyfob.hosts.app_service.running.sites import KindOfSite, Sites
 from keyfob.hosts.app_service.runtime import Runtime
+from keyfob.hosts.app_service.settings import ConfigOperations, Settings
 from keyfob.hosts.app_service.site import SiteReader
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.workloads.workshop import Workshop
@@ -68,8 +70,9 @@ def app_service(
     """`ask` is the front door, where references to vaults are resolved.
 
     `kinds` are the kinds of site that are not started as web apps."""
-    credentials = config.Credentials(DerivedKeys(master_key))
-    reader = SiteReader(store, clouds)
+    settings = Settings(master_key)
+    credentials = config.Credentials(DerivedKeys(master_key), settings.open)
+    reader = SiteReader(store, clouds, settings)
     contents = Contents(workshop)
     named = References(store=store, reader=reader, tokens=tokens, ask=ask, ids=ids)
     functions = FunctionApps(derived=DerivedKeys(master_key), reader=reader, workshop=workshop)
@@ -96,11 +99,12 @@ def app_service(
         for kind in (SITE, SLOT)
         for route in (*runtime.routes(kind), *named.routes(kind), *functions.routes(kind, sites))
     ]
-    return AppService(provider=_provider(store, master_key, live), sites=sites, deployments=deployments, scm=scm)
+    return AppService(
+        provider=_provider(store, credentials, settings, live), sites=sites, deployments=deployments, scm=scm
+    )
 
 
-def _provider(store: Store, master_key: bytes, live: Sequence[Route]) -> Provider:
-    derived = DerivedKeys(master_key)
+def _provider(store: Store, credentials: config.Credentials, settings: Settings, live: Sequence[Route]) -> Provider:
     types = [
         ResourceType(
             name=PLAN,
@@ -111,8 +115,8 @@ def _provider(store: Store, master_key: bytes, live: Sequence[Route]) -> Provide
             finish=plans.finished,
             note="A name for sites to stand on.",
         ),
-        *_site(SITE, derived, unique((SITE,), operations.name_taken)),
-        *_site(SLOT, derived, None),
+        *_site(SITE, credentials, settings, unique((SITE,), operations.name_taken)),
+        *_site(SLOT, credentials, settings, None),
     ]
     check = check_name_route(
         store,
@@ -129,9 +133,10 @@ def _provider(store: Store, master_key: bytes, live: Sequence[Route]) -> Provide
     return Provider(namespace="Microsoft.Web", types=tuple(types), routes=routes, registered=True)
 
 
-def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> list[ResourceType]:
+def _site(
+    kind: str, credentials: config.Credentials, settings: Settings, claim: operations.Claim | None
+) -> list[ResourceType]:
     """The type of sites, or of slots, and of what every one of them has."""
-    credentials = config.Credentials(derived)
     actions: dict[str, PostAction] = {
         "start": posting(kind, "start", setting({"state": "Running"})),
         "stop": posting(kind, "stop", setting({"state": "Stopped"})),
@@ -146,7 +151,7 @@ def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> li
             operations=Shaped(
                 compute=operations.site,
                 claim=claim,
-                children=operations.with_site,
+                children=partial(operations.with_site, settings),
                 removed=plans.leave,
                 write_only=("siteConfig.appSettings", "siteConfig.connectionStrings"),
                 view=operations.shown,
@@ -161,7 +166,7 @@ def _site(kind: str, derived: DerivedKeys, claim: operations.Claim | None) -> li
         ),
         _child(
             f"{kind}/config",
-            Shaped(compute=config.accept, children=config.after, write_only=("appSettings", "connectionStrings")),
+            ConfigOperations(settings),
             actions={"list": posting(f"{kind}/config", "list", credentials.list)},
         ),
         _child(f"{kind}/hostNameBindings", Shaped(compute=operations.binding)),

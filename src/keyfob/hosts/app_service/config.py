@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from keyfob.arm.keys import DerivedKeys
+from keyfob.arm.model import Resource
 from keyfob.arm.resources import RESOURCES, get_resource, list_resources, resource_not_found
 from keyfob.arm.shapes import resource_path, resource_scope
 from keyfob.declare import Action, Call, Change, Route
@@ -29,28 +32,26 @@ def accept(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-async def after(change: Change, properties: Mapping[str, Any]) -> None:
-    """`config/web` may carry application settings, which belong elsewhere."""
-    given = change.body.get("properties")
-    if change.id.name.lower() != "web" or not isinstance(given, Mapping):
-        return
-    settings = given.get("appSettings")
-    if isinstance(settings, list):
-        row = await RESOURCES.get(change.transaction, change.id.parent.child("config", "appsettings").key)
-        if row is not None:
-            import msgspec
+def named_settings(given: Any) -> dict[str, Any] | None:
+    """The list `[{"name", "value"}]` as a mapping; None where there is no list."""
+    if not isinstance(given, list):
+        return None
+    return {str(one["name"]): one.get("value") for one in given if isinstance(one, Mapping) and one.get("name")}
 
-            named = {
-                str(one["name"]): one.get("value") for one in settings if isinstance(one, Mapping) and "name" in one
-            }
-            await RESOURCES.put(change.transaction, row.key, msgspec.structs.replace(row.value, properties=named))
+
+async def replace(change: Change, row: Resource, properties: Mapping[str, Any]) -> None:
+    """Another row of the site, in the same transaction."""
+    changed = msgspec.structs.replace(row, properties=dict(properties), changed=change.now)
+    await RESOURCES.put(change.transaction, ResourceId.parse(row.id).key, changed)
 
 
 class Credentials:
     """What is derived for a site: its publishing password and its function keys."""
 
-    def __init__(self, derived: DerivedKeys) -> None:
+    def __init__(self, derived: DerivedKeys, opened: Callable[[Resource], Mapping[str, Any]]) -> None:
+        """`opened` gives the values of a row that is sealed."""
         self._derived = derived
+        self._opened = opened
 
     def __repr__(self) -> str:
         return "Credentials()"
@@ -59,7 +60,7 @@ class Credentials:
         """`POST …/config/{name}/list`."""
         name = change.id.name.lower()
         document = {"id": change.before.id, "name": change.before.name, "type": change.before.type}
-        properties = dict(change.before.properties)
+        properties = dict(self._opened(change.before))
         if name == "publishingcredentials":
             properties = await self._publishing(change, change.id.parent)
         elif name in {one.lower() for one in OPEN_CONFIG}:

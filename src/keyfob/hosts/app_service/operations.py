@@ -15,7 +15,9 @@ from keyfob.clock import iso
 from keyfob.declare import Change
 from keyfob.errors import Conflict, InvalidInput
 from keyfob.hosts.app_service import plans
+from keyfob.hosts.app_service.config import named_settings
 from keyfob.hosts.app_service.model import DEFAULTS, RESTARTED, WEB_CONFIG
+from keyfob.hosts.app_service.settings import Settings
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Reply
 
@@ -93,7 +95,7 @@ def _shown_config(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **shown}
 
 
-async def with_site(change: Change, properties: Mapping[str, Any]) -> None:
+async def with_site(settings: Settings, change: Change, properties: Mapping[str, Any]) -> None:
     """Its place on a plan, everything a site has from the start, and the settings that this request gives."""
     if isinstance(properties, dict):
         await plans.stand_on(change, properties)
@@ -107,15 +109,14 @@ async def with_site(change: Change, properties: Mapping[str, Any]) -> None:
         await put_child(change, "host", "default", {})
     config = mapping(properties_of(change).get("siteConfig"))
     if isinstance(config.get("appSettings"), list):
-        settings = {str(one["name"]): one.get("value") for one in items(config["appSettings"]) if one.get("name")}
-        await put_child(change, "config", "appsettings", settings)
+        await settings.put(change, "appsettings", named_settings(config["appSettings"]) or {})
     if isinstance(config.get("connectionStrings"), list):
         strings = {
             str(one["name"]): {"value": one.get("connectionString"), "type": one.get("type") or "Custom"}
             for one in items(config["connectionStrings"])
             if one.get("name")
         }
-        await put_child(change, "config", "connectionstrings", strings)
+        await settings.put(change, "connectionstrings", strings)
     web = {name: value for name, value in config.items() if name not in ("appSettings", "connectionStrings")}
     if web and change.before is not None:
         there = await get_resource(change.transaction, change.id.child("config", "web"))

@@ -11,12 +11,12 @@ import msgspec
 
 from keyfob.arm.model import Resource
 from keyfob.arm.resources import RESOURCES, get_resource, get_subscription
-from keyfob.arm.shapes import mapping
 from keyfob.clouds.cloud import Cloud
 from keyfob.errors import NotFound
 from keyfob.hosts.app_service.model import RESTARTED, SITE, SLOT
+from keyfob.hosts.app_service.settings import Settings
 from keyfob.resource_id import ResourceId
-from keyfob.store.port import Session, Store
+from keyfob.store.port import Store
 
 _COUNTS = ("appCommandLine", "linuxFxVersion", "healthCheckPath", "pythonVersion", "nodeVersion")
 """Of `config/web`, what a program is started with."""
@@ -110,9 +110,10 @@ class Site:
 class SiteReader:
     """Finds sites, by id and by the first label of their names."""
 
-    def __init__(self, store: Store, clouds: Mapping[str, Cloud]) -> None:
+    def __init__(self, store: Store, clouds: Mapping[str, Cloud], settings: Settings) -> None:
         self._store = store
         self._clouds = clouds
+        self._settings = settings
 
     async def read(self, id: ResourceId) -> Site | None:
         resource = await get_resource(self._store, id)
@@ -162,13 +163,7 @@ class SiteReader:
         return self._clouds.get(subscription.cloud) if subscription is not None else None
 
     async def _config(self, id: ResourceId, name: str) -> Mapping[str, Any]:
-        return await read_config(self._store, id, name)
-
-
-async def read_config(session: Session, site: ResourceId, name: str) -> Mapping[str, Any]:
-    """The properties of `config/{name}`."""
-    found = await get_resource(session, site.child("config", name))
-    return mapping(found.properties) if found is not None else {}
+        return await self._settings.read(self._store, id, name)
 
 
 def _text(value: Any) -> str:
