@@ -37,7 +37,7 @@ async def test_the_challenge_is_one_that_clients_can_split(machine):
     status, said, reply = await machine.ask(headers=ASKING, **GOOD)
     assert status == 401
     assert said["error"] == "unauthorized"
-    (challenge,) = [value for name, value in reply.headers if name == "Www-Authenticate"]
+    (challenge,) = [value for name, value in reply.headers if name == "WWW-Authenticate"]
     scheme, path = challenge.split("=")  # msal splits so, and takes no path with a `=` in it
     assert scheme == "Basic realm"
     assert path.rpartition("/")[0] == "/var/opt/azcmagent/tokens"
@@ -60,7 +60,7 @@ async def test_a_wrong_key_is_challenged_again(machine, value):
     await machine.ask(headers=ASKING, **GOOD)
     status, _, reply = await machine.ask(headers=ASKING | {"Authorization": value}, **GOOD)
     assert status == 401
-    assert any(name == "Www-Authenticate" for name, _ in reply.headers)
+    assert any(name == "WWW-Authenticate" for name, _ in reply.headers)
 
 
 async def test_selectors_are_echoed(machine, house):

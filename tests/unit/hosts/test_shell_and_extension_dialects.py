@@ -138,8 +138,11 @@ async def test_cloud_shells_refusals(shell, headers, fields, status, code, messa
     assert said["error"]["message"].startswith(message)
 
 
-async def test_cloud_shell_is_asked_by_post(shell):
-    status, said, _ = await shell.ask(headers=ASKING, resource=VAULT)
+async def test_cloud_shell_is_asked_by_post_and_by_javas_get(shell):
+    assert (await shell.ask(headers=ASKING, resource=VAULT))[0] == 200
+    assert (await shell.ask(headers=ASKING, resource=VAULT, client_id="x"))[0] == 400
+    assert (await shell.ask(resource=VAULT))[0] == 400
+    status, said, _ = await shell.ask(headers=ASKING, method="PUT", body=form(resource=VAULT))
     assert (status, said["error"]["code"]) == (405, "method_not_allowed")
     assert (await shell.ask("/other", ASKING, method="POST", body=form(resource=VAULT)))[0] == 404
 

@@ -47,7 +47,8 @@ def encode(token: HostToken, query: TokenQuery, opening: Opening, now: float) ->
 def refuse(problem: Problem, correlation: str) -> Reply:
     if isinstance(problem, Unauthenticated):
         challenge = problem.info.get("challenge")
-        headers = (("Www-Authenticate", f"Basic realm={challenge}"),) if challenge else ()
+        # spelled so: MSAL for Java looks for it with regard to case
+        headers = (("WWW-Authenticate", f"Basic realm={challenge}"),) if challenge else ()
         return Reply.json({"error": "unauthorized", "error_description": problem.message}, 401, headers)
     return imds.encode_problem(problem)
 

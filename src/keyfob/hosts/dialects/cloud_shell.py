@@ -1,5 +1,7 @@
 """Cloud Shell: a POST with a form, answered with a token of whoever opened the shell, not of a host.
 
+MSAL for Java (1.17) asks by GET, with the resource in the query.
+
 It has no identities to choose from, so naming one is refused.
 """
 
@@ -20,10 +22,10 @@ PATH = vm_extension.PATH
 
 def parse(request: Request, opening: Opening) -> TokenQuery:
     """Raises `MethodNotAllowed`, `InvalidInput`."""
-    if request.method != "POST":
-        raise MethodNotAllowed("Only POST is allowed.")
+    if request.method not in {"GET", "POST"}:
+        raise MethodNotAllowed("Only GET and POST are allowed.")
     imds.check_source(request.headers)
-    fields = vm_extension.read_form(request)
+    fields = vm_extension.read_form(request) if request.method == "POST" else request.query
     refuse_doubled(fields)
     if asked := select(fields, SELECTORS):
         raise InvalidInput(f"Cloud Shell has no managed identities: '{asked[0][0]}' is not supported.")
