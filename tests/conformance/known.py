@@ -6,7 +6,6 @@ _NO_BODY = "the example's body is a list, and not under the name of the document
 _FULL = "Azure says `FULL` where the document has `Full` (azure-cli's recordings)"
 _NO_EXPORT = "exports are not made: the API itself is answered"
 _UNREAD = "certificates are kept, not read: their subject, thumbprint and end are not known"
-_OWN_NAMES = "of custom host names only the service's own is shown"
 _WINDOWS = "the example runs PowerShell: programs of machines run on Linux here"
 _NOT_FETCHED = "the example's script is at an address, and scripts are not fetched"
 _NO_SOCKET = "there is no web socket to a container"
@@ -24,25 +23,10 @@ KNOWN: dict[tuple[str, str, str], str] = {
         "RoleAssignments_Create",
         "Create role assignment",
     ): "conditions of role assignments are refused: they would not be evaluated",
-    (
-        "apimapis.json",
-        "Api_CreateOrUpdate",
-        "ApiManagementCreateSoapPassThroughApiUsingWsdlImport",
-    ): "shows `apiType` as it came, where Azure shows it as `type`",
     ("apimapis.json", "ApiExport_Get", "ApiManagementGetApiExportInOpenApi2dot0"): _NO_EXPORT,
     ("apimapis.json", "ApiExport_Get", "ApiManagementGetApiExportInOpenApi3dot0"): _NO_EXPORT,
     ("apimcertificates.json", "Certificate_Get", "*"): _UNREAD,
     ("apimcertificates.json", "Certificate_CreateOrUpdate", "*"): _UNREAD,
-    (
-        "apimdeployment.json",
-        "ApiManagementService_CreateOrUpdate",
-        "ApiManagementCreateMultiRegionServiceWithCustomHostname",
-    ): _OWN_NAMES,
-    (
-        "apimdeployment.json",
-        "ApiManagementService_CreateOrUpdate",
-        "ApiManagementCreateServiceWithCustomHostnameKeyVault",
-    ): _OWN_NAMES,
     ("runCommand.json", "VirtualMachines_RunCommand", "VirtualMachineRunCommand"): _WINDOWS,
     ("runCommand.json", "VirtualMachineScaleSetVMs_RunCommand", "VirtualMachineScaleSetVMs_RunCommand"): _WINDOWS,
     ("runCommand.json", "VirtualMachineRunCommands_CreateOrUpdate", "Create or update a run command."): _NOT_FETCHED,

@@ -161,3 +161,16 @@ async def test_settings_that_stand_for_secrets(world: Any, slot: str) -> None:
     assert (one["name"], one["properties"]["secretName"]) == ("db", "two")
     assert (await world.send("GET", f"{path}/appsettings/plain", v=v)).status == 404
     assert (await world.send("GET", f"{path}/appsettings", v=v, who="nobody")).status == 403
+
+
+async def test_an_api_is_of_the_type_it_was_made_with(world: Any) -> None:
+    service, v = f"{GROUP}/providers/Microsoft.ApiManagement/service/apim1", "2022-08-01"
+    properties = {"publisherEmail": "a@b.example", "publisherName": "a"}
+    sku = {"name": "Developer", "capacity": 1}
+    await world.ok("PUT", service, {"location": "westeurope", "sku": sku, "properties": properties}, v=v)
+    shape = {"properties": {"displayName": "Soap", "path": "soap", "protocols": ["https"], "apiType": "soap"}}
+    shown = (await world.ok("PUT", f"{service}/apis/soap", shape, v=v))["properties"]
+    assert shown["type"] == "soap"
+    assert "apiType" not in shown
+    patched = {"properties": {"displayName": "Still"}}
+    assert (await world.ok("PATCH", f"{service}/apis/soap", patched, v=v))["properties"]["type"] == "soap"

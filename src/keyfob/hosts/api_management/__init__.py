@@ -65,7 +65,7 @@ _REVISION = ";rev="
 _IN_PRODUCT = f"{TYPE}/products/apis"
 _WRITE_ONLY: Mapping[str, tuple[str, ...]] = {
     "": ("password", "clientSecret", "data", "credentials.instrumentationKey"),
-    f"{TYPE}/apis": ("format", "value", "wsdlSelector", "sourceApiId", "translateRequiredQueryParameters"),
+    f"{TYPE}/apis": ("format", "value", "wsdlSelector", "sourceApiId", "apiType", "translateRequiredQueryParameters"),
 }
 """What is not even stored: secrets, and of an API the document it is imported from."""
 
@@ -196,6 +196,7 @@ def _api(change: Change, given: Mapping[str, Any]) -> Mapping[str, Any]:
         "path": path or name,
         "protocols": given.get("protocols") or ["https"],
         "subscriptionRequired": given.get("subscriptionRequired", True),
+        **({"type": given["apiType"]} if given.get("apiType") else {}),
     }
 
 
