@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keyfob.arm.templates.records import MEMORIES, RECORDS, Sealed
+from keyfob.arm.templates.records import MEMORIES, OWNERS, RECORDS, Sealed
 from keyfob.arm.templates.service import SILENT
 from keyfob.cli.client import Client
 from keyfob.resource_id import ResourceId
@@ -161,6 +161,7 @@ async def test_what_was_cut_off_goes_on(arm: Arm, restart: Any) -> None:
     assert (inner["provisioningState"], inner["correlationId"]) == ("Succeeded", shown["correlationId"])
     assert SECRET not in await stored(arm)
     assert await MEMORIES.list(arm.app.store) == []
+    assert await OWNERS.list(arm.app.store) == []
 
 
 async def test_what_was_done_is_not_done_again(arm: Arm, restart: Any) -> None:

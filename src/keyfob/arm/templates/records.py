@@ -70,6 +70,13 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sealed: bytes = b""
 
 
+class Owner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whose a running deployment is: small, since it is looked at before each resource."""
+
+    owner: str = ""
+    operation: str = ""
+
+
 class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A template, or a result that is asked for once."""
 
@@ -85,6 +92,7 @@ RECORDS = Records("arm.deployments", Deployment, index=_active)
 OPERATIONS = Records("arm.deployment_operations", DeploymentOperation)
 TEMPLATES = Records("arm.deployment_templates", Kept)
 MEMORIES = Records("arm.deployment_memories", Sealed)
+OWNERS = Records("arm.deployment_owners", Owner)
 RESULTS = Records("arm.deployment_results", Kept)
 """Of what-if. Key: the deployment's, `/`, a GUID."""
 

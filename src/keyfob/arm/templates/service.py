@@ -25,6 +25,7 @@ from keyfob.arm.templates.records import (
     FAILED,
     MEMORIES,
     OPERATIONS,
+    OWNERS,
     RECORDS,
     RESULTS,
     RUNNING,
@@ -32,6 +33,7 @@ from keyfob.arm.templates.records import (
     Deployment,
     DeploymentOperation,
     Kept,
+    Owner,
     Sealed,
 )
 from keyfob.arm.templates.request import Wanted, template_hash, wanted_of
@@ -221,6 +223,7 @@ class Deployments(Journal):
             await RECORDS.put(tx, key, record)
             await TEMPLATES.put(tx, key, Kept(body=template, made=record.began))
             await MEMORIES.put(tx, key, Sealed(sealed=memory.sealed(self._seal, key)))
+            await OWNERS.put(tx, key, _owner(record))
         return row is None
 
     def _run(
@@ -257,7 +260,8 @@ class Deployments(Journal):
     async def operation(self, run: Run, one: DeploymentOperation) -> None:
         key = ResourceId.parse(run.record.id).key
         async with self.store.transaction() as tx:
-            if await self._own(tx, run) is None:
+            row = await OWNERS.get(tx, key)
+            if row is None or row.value != Owner(owner=self._owner, operation=run.record.operation):
                 raise Lost
             await OPERATIONS.put(tx, f"{key}/operations/{one.id.lower()}", one)
             if one.state != RUNNING and one.target and one.target["resourceType"].lower() == DEPLOYMENTS:
@@ -280,6 +284,7 @@ class Deployments(Journal):
                     error=run.error(),
                 )
                 await RECORDS.put(tx, key, last)
+                await OWNERS.delete(tx, key)
                 if not run.depth:  # of a nested one until the operation of what it is nested in says how it ended
                     await MEMORIES.delete(tx, key)
         finally:
@@ -380,6 +385,7 @@ class Deployments(Journal):
                 await OPERATIONS.delete(tx, old.key)
             await TEMPLATES.delete(tx, id.key)
             await MEMORIES.delete(tx, id.key)
+            await OWNERS.delete(tx, id.key)
             return await RECORDS.delete(tx, id.key)
 
     async def keep_result(self, id: ResourceId, body: Any) -> str:
@@ -436,10 +442,12 @@ class Deployments(Journal):
         memory = await MEMORIES.get(tx, key)
         if memory is None or one.parent:
             await MEMORIES.delete(tx, key)
+            await OWNERS.delete(tx, key)
             await RECORDS.put(tx, key, _abandoned(one, now))
             return None
         taken = msgspec.structs.replace(one, owner=self._owner, beat=now)
         await RECORDS.put(tx, key, taken)
+        await OWNERS.put(tx, key, _owner(taken))
         return Left(taken, memory.value.sealed)
 
     async def _go_on(self, left: Left) -> None:
@@ -468,6 +476,7 @@ class Deployments(Journal):
                 row = await RECORDS.get(tx, id.key)
                 if row is not None and (row.value.operation, row.value.owner) == (one.operation, self._owner):
                     await MEMORIES.delete(tx, id.key)
+                    await OWNERS.delete(tx, id.key)
                     await RECORDS.put(tx, id.key, _abandoned(row.value, self.clock.now(), problem))
             return
         if one.cancel:
@@ -497,6 +506,7 @@ class Deployments(Journal):
             if record.state in ACTIVE:
                 record = msgspec.structs.replace(record, owner=self._owner, beat=self.clock.now())
                 await RECORDS.put(tx, id.key, record)
+                await OWNERS.put(tx, id.key, _owner(record))
         return Begun(record, recall(memory.value.sealed, self._seal, id.key), await self._progress(record))
 
     async def run(self) -> None:
@@ -541,6 +551,10 @@ class Begun:
     record: Deployment
     memory: Memory
     progress: Progress
+
+
+def _owner(one: Deployment) -> Owner:
+    return Owner(owner=one.owner, operation=one.operation)
 
 
 def _abandoned(one: Deployment, now: float, problem: Problem | None = None) -> Deployment:
