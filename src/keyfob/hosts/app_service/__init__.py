@@ -26,6 +26,7 @@ from keyfob.hosts.app_service.running.sites import KindOfSite, Sites
 from keyfob.hosts.app_service.runtime import Runtime
 from keyfob.hosts.app_service.settings import ConfigOperations, Settings
 from keyfob.hosts.app_service.site import SiteReader
+from keyfob.hosts.app_service.swap import Swap
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.workloads.workshop import Workshop
 from keyfob.store.port import Store
@@ -100,11 +101,16 @@ def app_service(
         for route in (*runtime.routes(kind), *named.routes(kind), *functions.routes(kind, sites))
     ]
     return AppService(
-        provider=_provider(store, credentials, settings, live), sites=sites, deployments=deployments, scm=scm
+        provider=_provider(store, credentials, settings, Swap(settings, contents.pending), live),
+        sites=sites,
+        deployments=deployments,
+        scm=scm,
     )
 
 
-def _provider(store: Store, credentials: config.Credentials, settings: Settings, live: Sequence[Route]) -> Provider:
+def _provider(
+    store: Store, credentials: config.Credentials, settings: Settings, swap: Swap, live: Sequence[Route]
+) -> Provider:
     types = [
         ResourceType(
             name=PLAN,
@@ -115,8 +121,8 @@ def _provider(store: Store, credentials: config.Credentials, settings: Settings,
             finish=plans.finished,
             note="A name for sites to stand on.",
         ),
-        *_site(SITE, credentials, settings, unique((SITE,), operations.name_taken)),
-        *_site(SLOT, credentials, settings, None),
+        *_site(SITE, credentials, settings, swap, unique((SITE,), operations.name_taken)),
+        *_site(SLOT, credentials, settings, swap, None),
     ]
     check = check_name_route(
         store,
@@ -134,7 +140,7 @@ def _provider(store: Store, credentials: config.Credentials, settings: Settings,
 
 
 def _site(
-    kind: str, credentials: config.Credentials, settings: Settings, claim: operations.Claim | None
+    kind: str, credentials: config.Credentials, settings: Settings, swap: Swap, claim: operations.Claim | None
 ) -> list[ResourceType]:
     """The type of sites, or of slots, and of what every one of them has."""
     actions: dict[str, PostAction] = {
@@ -142,6 +148,7 @@ def _site(
         "stop": posting(kind, "stop", setting({"state": "Stopped"})),
         "restart": posting(kind, "restart", operations.restart),
         "syncfunctiontriggers": posting(kind, "syncfunctiontriggers", answering(204)),
+        "slotsswap": posting(kind, "slotsswap", swap),
         "publishxml": posting(kind, "publishxml", credentials.publish_profile),
     }
     return [

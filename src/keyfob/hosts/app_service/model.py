@@ -7,6 +7,8 @@ SITE = "Microsoft.Web/sites"
 SLOT = "Microsoft.Web/sites/slots"
 RESTARTED = "keyfob.restarted"
 """How often a site was restarted by its owner: a program that was started before is started anew."""
+SWAPPED = "keyfob.swapped"
+"""A slot's last swap: its `generation`, and the key of the site it was `with`."""
 NAMED_ALIKE = (
     "Site",
     "Slot",

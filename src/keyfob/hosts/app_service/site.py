@@ -13,7 +13,7 @@ from keyfob.arm.model import Resource
 from keyfob.arm.resources import RESOURCES, get_resource, get_subscription
 from keyfob.clouds.cloud import Cloud
 from keyfob.errors import NotFound
-from keyfob.hosts.app_service.model import RESTARTED, SITE, SLOT
+from keyfob.hosts.app_service.model import RESTARTED, SITE, SLOT, SWAPPED
 from keyfob.hosts.app_service.settings import Settings
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
@@ -101,7 +101,7 @@ class Site:
             sorted((name, one.value, one.type) for name, one in self.connections.items()),
             [self.config.get(name) for name in _COUNTS],
             msgspec.to_builtins(self.resource.identity),
-            [properties.get(name) for name in ("keyVaultReferenceIdentity", RESTARTED, "reserved", "sku")],
+            [properties.get(name) for name in ("keyVaultReferenceIdentity", RESTARTED, SWAPPED, "reserved", "sku")],
             self.kind,
         )
         return sha256(msgspec.json.encode(parts)).hexdigest()

@@ -2,6 +2,7 @@
 
     content/<deployment>/   what an archive held, and what a build made of it
     current                 the deployment that runs: replaced in one step, so a broken archive changes nothing
+    swapped                 the last swap of slots whose files have followed
     born                    when the site was made: a new site of the same name does not get the old one's content
     home/                   what is /home in the sandbox, apart from /home/site/wwwroot
 
@@ -16,9 +17,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from keyfob.arm.model import Resource
+from keyfob.arm.shapes import mapping
+from keyfob.hosts.app_service.model import SWAPPED
 from keyfob.hosts.app_service.running.environment import HOME, ROOT
 from keyfob.hosts.app_service.site import Site
 from keyfob.hosts.workloads.workshop import Workshop
+from keyfob.resource_id import ResourceId
 
 
 class Contents:
@@ -29,12 +34,15 @@ class Contents:
 
     def folder(self, site: Site) -> Path:
         """The site's folder, empty when it was another site's of the same name."""
-        folder = self._workshop.folder_of(site.id)
-        born = str(site.resource.created)
+        return self._own(site.id, site.resource)
+
+    def _own(self, id: ResourceId, resource: Resource) -> Path:
+        folder = self._workshop.folder_of(id)
+        born = str(resource.created)
         if _read(folder / "born") != born:
             if any(folder.iterdir()):
-                self._workshop.forget(site.id)
-                folder = self._workshop.folder_of(site.id)
+                self._workshop.forget(id)
+                folder = self._workshop.folder_of(id)
             _write(folder / "born", born)
         return folder
 
@@ -68,6 +76,37 @@ class Contents:
         """The files of a deployment that failed."""
         shutil.rmtree(self.folder(site) / "content" / name, ignore_errors=True)
 
+    # --- swaps
+
+    def pending(self, resource: Resource) -> bool:
+        """Whether files are still where they were before the site's last swap."""
+        generation = _generation(resource)
+        return bool(generation) and _read(self._folder_of(resource) / "swapped") != generation
+
+    def exchange(self, one: Resource, other: Resource) -> None:
+        """Exchanges the content of two slots, once for each swap. What was begun and not finished is finished: a
+        journal in the first one's folder says which deployment goes where."""
+        generation = _generation(one)
+        first, second = (self._folder_of(each) for each in sorted((one, other), key=lambda each: each.id.lower()))
+        if all(_read(folder / "swapped") == generation for folder in (first, second)):
+            return
+        journal = first / "swap"
+        noted = _read(journal).split("\n")
+        if noted[0] != generation:
+            noted = [generation, f"1{_read(first / 'current')}", f"2{_read(second / 'current')}"]
+            _write(journal, "\n".join(noted))
+        for name, source, target in ((noted[1][1:], first, second), (noted[2][1:], second, first)):
+            (target / "content").mkdir(exist_ok=True)
+            if name and (source / "content" / name).is_dir():
+                os.rename(source / "content" / name, target / "content" / name)
+            _write(target / "current", name)
+        for folder in (first, second):
+            _write(folder / "swapped", generation)
+        journal.unlink()
+
+    def _folder_of(self, resource: Resource) -> Path:
+        return self._own(ResourceId.parse(resource.id), resource)
+
     def grafts(self, site: Site, content: Path) -> list[tuple[Path, str]]:
         """What the site's sandbox shows: its /home, with the machine's own homes still in it, since interpreters
         and their packages may lie there."""
@@ -84,6 +123,10 @@ def _homes() -> list[Path]:
     with contextlib.suppress(OSError):
         return [path for path in Path(HOME).iterdir() if path.is_dir() and not path.is_symlink()]
     return []
+
+
+def _generation(resource: Resource) -> str:
+    return str(mapping(resource.properties.get(SWAPPED)).get("generation") or "")
 
 
 def _read(path: Path) -> str:

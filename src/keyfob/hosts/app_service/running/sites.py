@@ -18,6 +18,7 @@ from keyfob.clock import Clock
 from keyfob.declare import Address
 from keyfob.errors import NotFound, Problem
 from keyfob.hosts.app_service.deploying.content import Contents
+from keyfob.hosts.app_service.model import SWAPPED
 from keyfob.hosts.app_service.running import pages
 from keyfob.hosts.app_service.running.command import Chooser, choose
 from keyfob.hosts.app_service.running.environment import ROOT, variables
@@ -213,6 +214,8 @@ class Sites:
         id = ResourceId.parse(key)
         site = await self._reader.read(id)
         running = self._running.get(key)
+        if site is not None:
+            await self._follow_swap(site)
         if site is None:
             await self._halt(key)
             await asyncio.to_thread(self._workshop.forget, id)
@@ -225,6 +228,13 @@ class Sites:
         elif running is None and self._always_on(site) and self._contents.current(site) is not None:
             await self.renew(id)
 
+    async def _follow_swap(self, site: Site) -> None:
+        """Slots were swapped: their files follow."""
+        if self._contents.pending(site.resource):
+            other = await self._reader.read(ResourceId.parse(site.resource.properties[SWAPPED]["with"]))
+            if other is not None:
+                self._contents.exchange(site.resource, other.resource)
+
     def _always_on(self, site: Site) -> bool:
         return site.always_on or any(kind.matches in site.kind and kind.always_on for kind in self._kinds)
 
@@ -234,6 +244,7 @@ class Sites:
         site = await self._reader.read(id)  # again, under the lock: a change may have come in between
         if site is None or not site.running or self._stopped:
             raise SiteStopped("This site is stopped.")
+        await self._follow_swap(site)
         current = self._contents.current(site)
         if current is None:
             raise NoContent("Nothing was deployed to this site yet.")
