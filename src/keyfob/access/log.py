@@ -104,6 +104,17 @@ class DecisionLog:
             self._denied.append(line)
             self._kept.add(line)
 
+    def since(self, number: int) -> tuple[int, list[tuple[Caller, bool]]]:
+        """How many there were so far, and those after that many, as far as they are still in memory: who, and whether
+        it was allowed."""
+        found: list[tuple[Caller, bool]] = []
+        for ring, allowed in ((self._allowed, True), (self._denied, False)):
+            for line in reversed(ring):
+                if line[0] <= number:
+                    break
+                found.append((line[3], allowed))
+        return self._count, found
+
     async def find(self, question: Question, limit: int = 100) -> list[Entry]:
         """The newest first, from memory and, of denials, from the store."""
         wanted: list[Entry] = []

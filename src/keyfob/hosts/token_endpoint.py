@@ -23,7 +23,8 @@ from keyfob.directory.records import APP_ROLE_ASSIGNMENTS, APPLICATIONS, MEMBERS
 from keyfob.directory.resources import Resource, find_resource
 from keyfob.directory.tenants import get_tenant
 from keyfob.directory.tokens import Tokens
-from keyfob.errors import InvalidInput
+from keyfob.errors import InvalidInput, Problem
+from keyfob.hosts.tally import Tally
 from keyfob.identities.attached import Attachments
 from keyfob.identities.choose import IdentityNotFound, choose
 from keyfob.identities.model import Attached, Selector
@@ -70,8 +71,10 @@ class TokenEndpoint:
         tokens: Tokens,
         clock: Clock,
         closed: frozenset[tuple[str, str]] = NOT_OFFERED,
+        tally: Tally | None = None,
     ) -> None:
         """`closed`: what `find_resource` takes."""
+        self.tally = tally or Tally()
         self._closed = closed
         self._store = store
         self._attachments = attachments
@@ -105,6 +108,25 @@ class TokenEndpoint:
         `refused` is the SHA-256 of a token that is not to be given again. Without `lone_user_identity`, naming none
         means the system-assigned identity and no other. Which the host has is for `identities.attached` to say.
         """
+        count = self.tally.of(host_id.key)
+        try:
+            token = await self._issue(host_id, selector, resource, bypass_cache, refused, lone_user_identity, admit)
+        except Problem:
+            count.refused += 1
+            raise
+        count.gave(self._clock.now(), resource, token.client_id)
+        return token
+
+    async def _issue(
+        self,
+        host_id: ResourceId,
+        selector: Selector,
+        resource: str,
+        bypass_cache: bool,
+        refused: str,
+        lone_user_identity: bool,
+        admit: Callable[[], Awaitable[object]] | None,
+    ) -> HostToken:
         version = self.version  # before anything is looked at: what changes meanwhile makes the token old
         host = await self._attachments.of(host_id)
         if admit is not None:

@@ -157,6 +157,7 @@ class InstanceMetadata:
         """
         memo: Memo[bytes, _Ready] = Memo(_REMEMBERED)
         tokens, clock = self._tokens, self._clock
+        count = tokens.tally.of(host_id.key)
 
         def answer(target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
             ready = memo.get(target)
@@ -177,11 +178,13 @@ class InstanceMetadata:
                 return None
             now = clock.now()
             second = int(now)
-            if second == ready.second:
-                return ready.bytes
-            if now >= ready.renew_after:
-                return None
-            return _write(ready, now)
+            if second != ready.second:
+                if now >= ready.renew_after:
+                    return None
+                _write(ready, now)
+                count.seen(now, ready.token.resource, ready.token.client_id)
+            count.given += 1
+            return ready.bytes
 
         return answer
 
@@ -204,7 +207,7 @@ class InstanceMetadata:
         return _Ready(token, version, token.renew_after, imds.halves(token, query))
 
 
-def _write(ready: _Ready, now: float) -> bytes:
+def _write(ready: _Ready, now: float) -> None:
     a, b, c = ready.pieces
     left = b"%d" % ready.token.seconds_left(now)
     body = a + left + b + left + c
@@ -215,7 +218,6 @@ def _write(ready: _Ready, now: float) -> bytes:
         + body
     )
     ready.second = int(now)
-    return ready.bytes
 
 
 def _json(value: Any) -> Reply:

@@ -74,11 +74,13 @@ class ProgramLog:
             found += [_parse(line) for line in text.split("\n") if line]
         return found if lines is None else found[-lines:] if lines > 0 else []
 
-    async def follow(self) -> AsyncIterator[Line]:
-        """Every line from now on, until the caller has heard enough."""
+    async def follow(self, lines: int = 0) -> AsyncIterator[Line]:
+        """The last lines, then every line from now on, none twice, until the caller has heard enough."""
         follower = _Follower()
         self._followers.add(follower)
         try:
+            for line in self.tail(lines):
+                yield line
             while True:
                 yield await follower.next()
         finally:

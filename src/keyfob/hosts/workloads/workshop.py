@@ -68,6 +68,10 @@ class Workshop:
             self._logs[path] = ProgramLog(path, self._clock)
         return self._logs[path]
 
+    def logs_of(self, host_id: ResourceId) -> list[str]:
+        """The names of the logs that the host has, whoever wrote them."""
+        return sorted(path.name.removesuffix(".log") for path in self._place(host_id).glob("*.log"))
+
     async def open(
         self,
         host_id: ResourceId,
