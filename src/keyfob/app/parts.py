@@ -53,6 +53,8 @@ from keyfob.hosts.endpoints import Endpoint, Wish, endpoints_provider
 from keyfob.hosts.logic_apps import logic_apps
 from keyfob.hosts.sandbox.control import SandboxControl
 from keyfob.hosts.scale_sets import Inherited, scale_sets
+from keyfob.hosts.seeing import Seeing
+from keyfob.hosts.tally import Tally
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.virtual_machines import InstanceMetadata, virtual_machines
 from keyfob.hosts.workloads.caretaker import Caretaker
@@ -189,7 +191,10 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         )
         resources = Resources()
         attachments = Attachments(store=store, resources=Inherited(resources))
-        host_tokens = TokenEndpoint(store=store, attachments=attachments, tokens=tokens, clock=clock, closed=closed)
+        tally = Tally(guard.log)
+        host_tokens = TokenEndpoint(
+            store=store, attachments=attachments, tokens=tokens, clock=clock, closed=closed, tally=tally
+        )
         metadata = InstanceMetadata(
             store=store,
             tokens=host_tokens,
@@ -298,6 +303,14 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                 decisions_provider(guard=guard),
                 deployments_provider(deployments),
                 endpoints_provider(open_endpoint),
+                Seeing(
+                    store=store,
+                    attachments=attachments,
+                    tally=tally,
+                    workshop=workshop,
+                    opened=lambda: dict(late[0].opened()),
+                    clock=clock,
+                ).provider(),
                 *extras.providers,
             ),
             bystanders=extras.bystanders,
@@ -388,6 +401,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
         runners=(
             web_sites,
             Caretaker(store=store, workshop=workshop),
+            tally,
             groups,
             resource_manager.engine.operations,
         ),
