@@ -19,6 +19,8 @@ COMMANDS = {
     "run": "keyfob.cli.hosts:run",
     "env": "keyfob.cli.hosts:env",
     "token": "keyfob.cli.hosts:token",
+    "exec": "keyfob.cli.containers:exec_",
+    "image": "keyfob.cli.containers:image",
     "explain": "keyfob.cli.explain:explain",
     "rest": "keyfob.cli.rest:rest",
     "deploy": "keyfob.cli.deploy:deploy",

@@ -31,6 +31,9 @@ IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 PATIENCE = 120.0
 """Seconds that one command of the engine may take."""
 
+SAID = 4 * 1024 * 1024
+"""Bytes of what a command says that are read."""
+
 _FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "usr")
 _COPIED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _PREFIXES = ("CONTAINER_", "CONTAINERS_", "DOCKER_", "STORAGE_")
@@ -38,15 +41,15 @@ _PREFIXES = ("CONTAINER_", "CONTAINERS_", "DOCKER_", "STORAGE_")
 
 
 def _limits() -> tuple[str, ...]:
-    """Limits that may be set without CAP_SYS_RESOURCE, which a server in a container may lack."""
-    names = (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-    ours = {name: resource.getrlimit(number)[1] for name, number in names}
-    return tuple(
-        word
-        for name, hard in ours.items()
-        if hard != resource.RLIM_INFINITY
-        for word in ("--ulimit", f"{name}={hard}:{hard}")
-    )
+    """Limits that may be set without CAP_SYS_RESOURCE, which a server in a container may lack. Podman lowers its own
+    number of processes to 32,768, above which it then cannot go (seen with 4.3.1)."""
+    limits = (("nofile", resource.RLIMIT_NOFILE, 1_048_576), ("nproc", resource.RLIMIT_NPROC, 32_768))
+    words: list[str] = []
+    for name, number, most in limits:
+        hard = resource.getrlimit(number)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        words += ["--ulimit", f"{name}={value}:{value}"]
+    return tuple(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +201,9 @@ class Engine:
 
     async def remove(self, names: Sequence[str]) -> None:
         """In this order, at once, running or not; also of what is not there."""
+        at_once = ("--time", "0") if self.program == "podman" else ()  # which otherwise waits for ten seconds
         for name in names:
-            await self._run("rm", "--force", "--volumes", name)
+            await self._run("rm", "--force", "--volumes", *at_once, name)
 
     async def execute(self, known: Known, command: Sequence[str]) -> tuple[int, str, str]:
         """One program more in a running container: exit code, output, errors."""
@@ -217,36 +221,50 @@ class Engine:
         self, *arguments: str, environment: Mapping[str, str] | None = None, hasty: bool = False
     ) -> tuple[int, str, str]:
         """Exit code, output, errors. A command that has begun is not broken off, unless it is `hasty`: half a container
-        is nobody's. Raises EngineFailed."""
+        is nobody's. Raises EngineFailed.
+
+        What it says goes to files: of a pipe one would wait for the end, and what watches a container keeps it open.
+        """
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    self.program,
+                    *arguments,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    env={**self._environment, **(environment or {})},
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EngineFailed(f"{self.program} cannot be started: {error.strerror}.") from None
+            code = await self._ended(process, hasty)
+            if code is None:
+                raise EngineFailed(f"{self.program} {arguments[0]} did not end within {PATIENCE:.0f} seconds.")
+            said = []
+            for file in (output, errors):
+                file.seek(0)
+                said.append(file.read(SAID).decode("utf-8", "replace"))
+            return code, said[0], said[1]
+
+    async def _ended(self, process: asyncio.subprocess.Process, hasty: bool) -> int | None:
+        """The exit code; None when it took too long."""
+        ending = asyncio.ensure_future(asyncio.wait_for(process.wait(), PATIENCE))
         try:
-            process = await asyncio.create_subprocess_exec(
-                self.program,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**self._environment, **(environment or {})},
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineFailed(f"{self.program} cannot be started: {error.strerror}.") from None
-        talk = asyncio.ensure_future(asyncio.wait_for(process.communicate(), PATIENCE))
-        try:
-            output, errors = await asyncio.shield(talk)
+            return await asyncio.shield(ending)
+        except TimeoutError:
+            return None
         except asyncio.CancelledError:
             if hasty:
-                talk.cancel()
-            await asyncio.gather(talk, return_exceptions=True)
+                ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
             raise
-        except TimeoutError:
-            raise EngineFailed(f"{self.program} {arguments[0]} did not end within {PATIENCE:.0f} seconds.") from None
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        return process.returncode or 0, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
     async def _try(self, reach: Callable[[int], Awaitable[None]]) -> None:
         name = f"keyfob-try-{os.urandom(6).hex()}"

@@ -243,9 +243,15 @@ class Groups:
                     return await engine_place.find_place(self._ground(engine, id, generation), group)
             return None
 
+        async def clear() -> None:
+            for engine in self._known_engines():
+                if engine.program == slot.seen.place:
+                    await engine_place.clear(self._ground(engine, id, generation))
+
         return Surroundings(
             open=open_,
             find=find,
+            clear=clear,
             log=lambda name: self._workshop.log_of(id, name),
             save=lambda: _write(folder, slot.seen),
             clock=self._clock,

@@ -73,7 +73,7 @@ class Images:
         found = [
             f"{unquote(tag.parent.name)}:{unquote(tag.name)}"
             for tag in self._folder.glob("*/*")
-            if (tag / "root").is_dir()
+            if not tag.parent.name.startswith(".") and (tag / "root").is_dir()
         ]
         return sorted(found)
 

@@ -35,6 +35,9 @@ class Surroundings(NamedTuple):
     find: Callable[[], Awaitable[Place | None]]
     """The place that a server before this one left, asked once."""
 
+    clear: Callable[[], Awaitable[None]]
+    """Ends what such a place still has, when it was not taken up."""
+
     log: Callable[[str], ProgramLog]
     save: Callable[[], None]
     clock: Clock
@@ -60,6 +63,9 @@ class RunningGroup:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._place is None:
+            with contextlib.suppress(Problem):
+                await self._around.clear()
         await self._close("Killing", "Stopping container {}")
         self._save()
 
