@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "keyfob.cli.explain:explain",
     "rest": "keyfob.cli.rest:rest",
     "deploy": "keyfob.cli.deploy:deploy",
+    "deploy-app": "keyfob.cli.deploy_app:deploy_app",
     "az": "keyfob.cli.az:az",
     "tenant": "keyfob.cli.tenants:tenant",
     "clouds": "keyfob.cli.clouds:clouds",

@@ -1,0 +1,72 @@
+"""`keyfob deploy-app`: a folder or an archive, a site that is there or made, and what is said when it goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from keyfob.cli import keyfob
+from keyfob.errors import Problem
+
+from .conftest import Place, server, zipped
+
+pytestmark = pytest.mark.sandbox
+
+
+async def run(place: Place, *arguments: str) -> Result:
+    given = ["deploy-app", *arguments, "--data", str(place.client.data)]
+    return await asyncio.to_thread(CliRunner().invoke, keyfob, given)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "app"
+    (made / "__pycache__").mkdir(parents=True)
+    (made / "__pycache__" / "x.pyc").write_text("x")
+    (made / "main.py").write_text(server("of a folder"))
+    (made / "link.py").symlink_to("main.py")
+    return made
+
+
+async def test_folder_becomes_a_site_that_is_made_and_runs(place: Place, folder: Path) -> None:
+    done = await run(place, "shop", str(folder), "--group", "new", "--command", "python3 link.py")
+    assert done.exit_code == 0, done.output
+    assert "https://shop.azurewebsites.net" in done.output
+    assert "Unpacking the package." in done.output
+    assert (await place.get("shop"))["text"] == "of a folder"
+    made = await place.ok("GET", f"{place.group.removesuffix('web')}new/providers/Microsoft.Web/sites/shop")
+    assert made["identity"]["type"] == "SystemAssigned"
+
+
+async def test_archive_goes_to_a_slot_and_json_is_all_that_is_printed(place: Place, tmp_path: Path) -> None:
+    await place.site("shop")
+    await place.site("shop", "staging")
+    archive = tmp_path / "app.zip"
+    archive.write_bytes(zipped({"main.py": server("of an archive")}))
+    done = await run(place, "shop/staging", str(archive), "--output", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["status"] == 4
+    assert (await place.get("shop-staging"))["text"] == "of an archive"
+
+
+async def test_what_goes_wrong_is_one_sentence(place: Place, folder: Path, tmp_path: Path) -> None:
+    async def failed(*arguments: str) -> str:
+        done = await run(place, *arguments)
+        assert isinstance(done.exception, Problem), done.output
+        return done.exception.message
+
+    assert "No host is called 'shop'" in await failed("shop", str(folder))
+    await place.site("shop")
+    text = tmp_path / "text"
+    text.write_text("no archive")
+    assert "neither a folder nor a zip archive" in await failed("shop", str(text))
+    (folder / "main.py").write_text("raise SystemExit('the reason')")
+    said = await failed("shop", str(folder))
+    assert said.startswith("The app did not come up")
+    assert "the reason" in said
+    (folder / "requirements.txt").write_text("./no-such-folder-here\n")
+    assert "The deployment failed: python ended with exit code 1" in await failed("shop", str(folder), "--build")
