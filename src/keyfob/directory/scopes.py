@@ -23,9 +23,16 @@ class Scopes:
 
 
 def application_resource(scope: str) -> str:
-    """The resource of a client-credentials request: one scope that ends in `/.default`. Raises `Refused`."""
-    resource = scope.removesuffix(DEFAULT)
-    if resource == scope or not resource or " " in resource or len(scope) > _LONGEST:
+    """The resource of a client-credentials request: one scope that ends in `/.default`. Raises `Refused`.
+
+    OpenID's scopes beside it mean nothing to an application and are passed over: MSAL for Go (1.10) adds `openid
+    offline_access profile` to every request.
+    """
+    wanted = scope
+    if " " in scope and len(scope) <= _LONGEST:
+        wanted = " ".join(item for item in scope.split(" ") if item not in OPENID)
+    resource = wanted.removesuffix(DEFAULT)
+    if resource == wanted or not resource or " " in resource or len(scope) > _LONGEST:
         raise Refused(1002012, scope=scope)
     return resource
 

@@ -19,6 +19,7 @@ from keyfob.directory.scopes import application_resource, parse_scopes
         ("797f4846-ba00-4fd7-ba43-dac1f8f63013/.default", "797f4846-ba00-4fd7-ba43-dac1f8f63013"),
         ("api://orders/.default", "api://orders"),
         ("x/.default/.default", "x/.default"),
+        ("https://vault.azure.net/.default openid offline_access profile", "https://vault.azure.net"),
     ],
 )
 def test_the_resource_is_what_stands_before_the_last_default(scope: str, resource: str) -> None:
@@ -26,7 +27,19 @@ def test_the_resource_is_what_stands_before_the_last_default(scope: str, resourc
     assert parse_scopes(f"{scope} openid").resource == resource
 
 
-@pytest.mark.parametrize("scope", ["", ".default", "/.default", "https://x/.Default", "a/.default b/.default"])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "",
+        ".default",
+        "/.default",
+        "openid profile",
+        "a/.default b",
+        "a/.default openid b/.default",
+        "https://x/.Default",
+        "a/.default b/.default",
+    ],
+)
 def test_an_application_asks_for_one_default(scope: str) -> None:
     with pytest.raises(Refused) as caught:
         application_resource(scope)
