@@ -266,7 +266,8 @@ async def test_the_same_name_twice_at_once_is_refused_and_cancel_stops_it(arm):
     }
     wanted = template(slow, identity("after", dependsOn=["vm"]))
     first = await arm.put(wanted)
-    assert first.status == 201
+    assert (first.status, first.json()["properties"]["provisioningState"]) == (201, "Accepted")
+    assert (await arm.call("GET", arm.at("d"))).json()["properties"]["provisioningState"] == "Running"
     second = await arm.put(wanted)
     assert (second.status, second.json()["error"]["code"]) == (409, "DeploymentActive")
     status = await arm.call("GET", first.headers["azure-asyncoperation"])

@@ -13,6 +13,7 @@ import pytest
 from keyfob.arm.templates.records import MEMORIES, OWNERS, RECORDS, Sealed
 from keyfob.arm.templates.service import SILENT
 from keyfob.cli.client import Client
+from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
 
 from .conftest import Arm, Deployer, built, template, until
@@ -300,3 +301,28 @@ async def test_two_nodes_never_run_the_same(arm: Arm) -> None:
     assert after == shown
     assert key not in first._runs
     assert "error" not in json.dumps(after)
+
+
+async def test_an_end_that_could_not_be_recorded_is_recorded_later(arm: Arm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database was away at the wrong moment."""
+    deployments = arm.app.deployments()
+    rightly, away = deployments.ended, [True]
+
+    async def ended(run: Any) -> None:
+        if away[0]:
+            deployments._runs.pop(ResourceId.parse(run.record.id).key)
+            raise Problem("The database does not answer.", status=503)
+        await rightly(run)
+
+    monkeypatch.setattr(deployments, "ended", ended)
+    await arm.put(template(identity("first")))
+
+    async def silent() -> bool:
+        return not deployments._runs and await there(arm, "first")
+
+    await until(silent)
+    assert (await arm.call("GET", arm.at("d"))).json()["properties"]["provisioningState"] == "Running"
+    away[0] = False
+    await deployments.look_after()
+    assert (await arm.ended())["properties"]["provisioningState"] == "Succeeded"
+    assert len(await operations(arm)) == 2  # the resource, and the outputs

@@ -178,6 +178,7 @@ class Deployments(Journal):
 
     def _start(self, run: Run) -> None:
         run.task = asyncio.create_task(run.go(), name=f"deployment {run.record.name}")
+        run.task.add_done_callback(_over)
 
     def record(
         self, id: ResourceId, wanted: Wanted, opened: Opened, parts: list[Part], caller: Caller, api_version: str
@@ -220,7 +221,7 @@ class Deployments(Journal):
                 )
             for old in await OPERATIONS.list(tx, prefix=f"{key}/operations/"):
                 await OPERATIONS.delete(tx, old.key)
-            await RECORDS.put(tx, key, record)
+            await RECORDS.put(tx, key, msgspec.structs.replace(record, state=RUNNING))
             await TEMPLATES.put(tx, key, Kept(body=template, made=record.began))
             await MEMORIES.put(tx, key, Sealed(sealed=memory.sealed(self._seal, key)))
             await OWNERS.put(tx, key, _owner(record))
@@ -551,6 +552,12 @@ class Begun:
     record: Deployment
     memory: Memory
     progress: Progress
+
+
+def _over(task: asyncio.Task[None]) -> None:
+    """What could not be recorded is looked after again, as what a dead process left."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.warning("%s could not say how it ended: %s", task.get_name(), error)
 
 
 def _owner(one: Deployment) -> Owner:
