@@ -58,9 +58,7 @@ class Client:
     ) -> Answer:
         """One request to a real name, carried to the local front door. Raises `Failure` when it does not answer."""
         parts = urlsplit(url)
-        if self._context is None:
-            self._context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.crt"))
-        connection = _Door(str(parts.hostname), self.server["address"], self.server["port"], self._context)
+        connection = self.door(str(parts.hostname))
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
             connection.request(method, target, body, {"Host": str(parts.hostname), **(headers or {})})
@@ -72,6 +70,12 @@ class Client:
             raise Failure(f"The call to {parts.hostname} failed: {error}.") from error
         finally:
             connection.close()
+
+    def door(self, name: str) -> http.client.HTTPSConnection:
+        """A connection to the front door under a service's name. The caller closes it."""
+        if self._context is None:
+            self._context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.crt"))
+        return _Door(name, self.server["address"], self.server["port"], self._context)
 
     def token(self, resource: str) -> str:
         """An access token of the operator for an audience."""

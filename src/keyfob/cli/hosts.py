@@ -9,7 +9,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,27 @@ def run(
       keyfob run --as web --dialect service-fabric -- ./my-sdk-tests
       keyfob run --as aks --service-account shop/cart -- python cart.py
     """
+    client = Client(data, tenant)
+    wish = {"dialect": dialect or "", "service_account": service_account or "", "client_id": client_id or ""}
+    sys.exit(run_as(client, client.find_host(host), command, wish=wish, verbose=verbose))
+
+
+def run_as(
+    client: Client,
+    host_id: str,
+    command: Sequence[str],
+    *,
+    wish: Mapping[str, str] | None = None,
+    verbose: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> int:
+    """A program in a sandbox of the host, on this terminal; its exit code. The last act of this process."""
     from keyfob.hosts.sandbox.refusal import SandboxUnavailable
     from keyfob.hosts.sandbox.run import run_in_sandbox
 
-    client = Client(data, tenant)
-    host_id = client.find_host(host)
+    data = client.data
     try:
-        code = run_in_sandbox(
+        return run_in_sandbox(
             control=data / "control.sock",
             resource_id=host_id,
             token=client.token(client.operator["audience"]),
@@ -85,16 +99,16 @@ def run(
             ca_pem=(data / "ca" / "ca.crt").read_bytes(),
             cover=[data],
             verbose=verbose,
-            wish={"dialect": dialect or "", "service_account": service_account or "", "client_id": client_id or ""},
-            folder=FOLDERS.get(dialect or _spoken(host_id), ""),
+            wish=wish,
+            folder=FOLDERS.get((wish or {}).get("dialect") or _spoken(host_id), ""),
+            environ=environ,
         )
     except SandboxUnavailable as refused:
         if refused.code == "SandboxRefused":
             raise
         raise Failure(
-            f'{refused.message} Or use the environment: eval "$(keyfob env --as {shlex.quote(host)})".'
+            f'{refused.message} Or use the environment: eval "$(keyfob env --as {shlex.quote(host_id)})".'
         ) from refused
-    sys.exit(code)
 
 
 @click.command()
