@@ -81,7 +81,7 @@ async def site(trip: Any, **properties: Any) -> str:
 async def test_only_the_sockets_of_the_kind_are_kept(trip):
     id = await site(trip)
     async with inhabited(trip, id) as (opened, ports):
-        assert set(ports) - {"https", "dns_udp", "dns_tcp"} == {"platform"}
+        assert set(ports) - {"http", "https", "dns_udp", "dns_tcp"} == {"platform"}
         assert set(opened.environment) == {"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "MSI_SECRET"}
         assert opened.environment["IDENTITY_ENDPOINT"] == "http://169.254.129.2:8081/msi/token"
         target = f"/msi/token?api-version=2019-08-01&resource={VAULT}"
@@ -103,7 +103,7 @@ async def test_a_machine_has_the_old_extension_beside_its_metadata(trip):
     ]
     async with inhabited(trip, machine) as (opened, ports):
         assert opened.environment == {}
-        assert set(ports) - {"https", "dns_udp", "dns_tcp"} == {"imds", "extension"}
+        assert set(ports) - {"http", "https", "dns_udp", "dns_tcp"} == {"imds", "extension"}
         asking = {"Metadata": "true"}
         new = await ask(
             ports["imds"], f"/metadata/identity/oauth2/token?api-version=2018-02-01&resource={VAULT}", asking
@@ -114,7 +114,7 @@ async def test_a_machine_has_the_old_extension_beside_its_metadata(trip):
     async with inhabited(trip, machine, Wish(client_id="chosen")) as (opened, ports):
         assert opened.environment == {"AZURE_CLIENT_ID": "chosen"}
     async with inhabited(trip, machine, Wish("azure-ml")) as (opened, ports):
-        assert set(ports) - {"https", "dns_udp", "dns_tcp"} == {"platform"}
+        assert set(ports) - {"http", "https", "dns_udp", "dns_tcp"} == {"platform"}
         assert opened.environment["DEFAULT_IDENTITY_CLIENT_ID"] == new[1]["client_id"]
 
 
@@ -182,7 +182,7 @@ async def test_a_clusters_program_finds_a_token_that_the_token_service_takes(tri
     folder = tmp_path / "projected"
     folder.mkdir()
     async with inhabited(trip, cluster["id"], wish, folder=folder) as (opened, ports):
-        assert set(ports) == {"https", "dns_udp", "dns_tcp"}
+        assert set(ports) == {"http", "https", "dns_udp", "dns_tcp"}
         assert opened.environment == {
             "AZURE_CLIENT_ID": user["properties"]["clientId"],
             "AZURE_TENANT_ID": user["properties"]["tenantId"],
@@ -221,7 +221,7 @@ async def test_cloud_shell_is_whoever_opened_it(trip):
     known = trip.client.operator
     caller = Caller(tenant_id=known["tenant_id"], principal_id=known["object_id"])
     async with inhabited(trip, str(CONSOLE), caller=caller) as (opened, ports):
-        assert set(ports) - {"https", "dns_udp", "dns_tcp"} == {"extension"}
+        assert set(ports) - {"http", "https", "dns_udp", "dns_tcp"} == {"extension"}
         assert opened.environment == {"MSI_ENDPOINT": "http://127.0.0.1:50342/oauth2/token"}
     opened = await trip.arm("POST", f"{CONSOLE}/providers/Keyfob.Hosts/openEndpoint", version="2026-11-01")
     assert (opened.status, opened.json()["dialect"]) == (200, "cloud-shell")
@@ -235,7 +235,7 @@ async def test_a_site_without_endpoint_and_what_is_no_host(trip):
     id = await site(trip, siteConfig={"appSettings": [{"name": "WEBSITE_DISABLE_MSI", "value": "true"}]})
     async with inhabited(trip, id) as (opened, ports):
         assert opened.environment == {}
-        assert set(ports) == {"https", "dns_udp", "dns_tcp"}
+        assert set(ports) == {"http", "https", "dns_udp", "dns_tcp"}
     for wrong, wish, error in (
         (f"{trip.group}/providers/Microsoft.Compute/virtualMachines/none", None, NotFound),
         (trip.group, None, NotFound),

@@ -57,6 +57,14 @@ class FrontDoor:
             return _refusal(501, "ServiceNotServed", f"{request.host} belongs to {words}, which is not served yet.")
         return await plane(request, Address(cloud, service, account))
 
+    async def plain(self, request: Request) -> Reply:
+        """What comes without TLS: for sites, which send it on or answer it as their owners say. Everybody else's
+        clients carry tokens."""
+        found = resolve(request.host, self._clouds)
+        if found is not None and found[1] == "web":
+            return await self(request)
+        return _refusal(403, "HttpsRequired", f"{request.host} is served over https alone.")
+
     def takes_large(self, target: bytes, fields: list[tuple[bytes, bytes]]) -> bool:
         """Whether a request may have a large body, before it was read: its name and path tell, and somebody must
         claim to be somebody. Who that is, is asked when it is there."""

@@ -158,6 +158,7 @@ class Hosts:
         clock: Clock,
         ids: Ids,
         open_door: OpenDoor,
+        open_plain: OpenDoor,
         knows: Callable[[str], bool],
         bundle: Path,
         pinned: Pinned,
@@ -180,6 +181,7 @@ class Hosts:
         self._clock = clock
         self._ids = ids
         self._open_door = open_door
+        self._open_plain = open_plain
         self._knows = knows
         self._bundle = bundle
         self._pinned = pinned
@@ -283,8 +285,9 @@ class Hosts:
     async def _furnish(self, inhabited: Inhabited, host: _Host, given: Sockets) -> None:
         await inhabited.dns.listen(udp=given.dns_udp, tcp=given.dns_tcp)
         inhabited.listening.append(await self._open_door(given.https))
+        inhabited.listening.append(await self._open_plain(given.http))
         for name in Sockets._fields:
-            if name in {"https", "dns_udp", "dns_tcp"}:
+            if name in {"https", "http", "dns_udp", "dns_tcp"}:
                 continue
             if host.on(name):
                 inhabited.listening.append(await self._listen(getattr(given, name), host, name))

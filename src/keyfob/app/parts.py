@@ -172,6 +172,10 @@ class Doorway:
             large=self._front_door.takes_large,
         )
 
+    async def open_plain(self, sock: socket.socket) -> Listening:
+        """Port 80 of a sandbox."""
+        return await self._server.listen(sock=sock, handler=self._front_door.plain, listener="front door")
+
 
 async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
     """Everything but open sockets. Makes what a first start needs. Raises `Problem` with a sentence for a person."""
@@ -363,6 +367,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
             clock=clock,
             ids=ids,
             open_door=door.open,
+            open_plain=door.open_plain,
             knows=front_door.knows,
             bundle=trust.bundle,
             pinned=Pinned(trust.authority, settings.certificates / "service-fabric", clock.now),

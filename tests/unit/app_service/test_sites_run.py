@@ -156,3 +156,25 @@ async def test_health_check_counts_failures_in_the_log(place: Place) -> None:
     assert "health check of /well answered 500 (10 in a row)" in place.log(place.id("shop"))
     listed = await place.ok("GET", f"{place.id('shop')}/instances")
     assert listed["value"][0]["properties"]["state"] == "UNKNOWN"
+
+
+async def test_plain_http_is_for_sites_alone(place: Place) -> None:
+    from keyfob.wire.http import Fields, Request
+
+    await place.site("shop")
+
+    async def asked(host: str) -> int:
+        request = Request("GET", "/", Fields(), Fields(), host=host, scheme="http", raw_path="/")
+        return (await place.app.front_door.plain(request)).status
+
+    assert await asked("shop.azurewebsites.net") == 200
+    for host in ("shop.scm.azurewebsites.net", "v.vault.azure.net", "management.azure.com", "elsewhere.example"):
+        assert await asked(host) == 403
+
+
+async def test_programs_reach_sites_at_port_80(place: Place) -> None:
+    asking = "import os, urllib.request as u\nTEXT = u.urlopen('http://shop.azurewebsites.net/').status\n"
+    await place.site("shop")
+    await place.site("asks")
+    await place.deploy("asks", {"main.py": asking + server().partition("\n")[2]})
+    assert (await place.get("asks"))["text"] == 200

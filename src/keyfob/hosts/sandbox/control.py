@@ -36,6 +36,7 @@ class Sockets(NamedTuple):
     extension: socket.socket
     arc: socket.socket
     fabric: socket.socket
+    http: socket.socket
 
 
 class Opened(Protocol):

@@ -21,7 +21,7 @@ from keyfob.errors import InvalidInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 
 IMDS_ADDRESS = "169.254.169.254"
 SERVICE_ADDRESS = "169.254.169.253"
@@ -54,6 +54,7 @@ ENDPOINTS = (
     Endpoint("extension", LOOPBACK, 50342),
     Endpoint("arc", LOOPBACK, 40342),
     Endpoint("fabric", LOOPBACK, 2377),
+    Endpoint("http", SERVICE_ADDRESS, 80),
 )
 """The descriptors of an OpenRequest, in this order. The server listens on those that the host's kind uses and closes
 the others, so that a program may have the port."""
