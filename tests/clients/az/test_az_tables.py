@@ -41,6 +41,9 @@ def test_machines(az, here):
     titles, rows = az.table(f"vm list {here}")
     assert titles[:3] == ["Name", "ResourceGroup", "Location"]
     assert [row.split()[:3] for row in rows] == [["shown", GROUP, "westeurope"]]
+    titles, rows = az.table(f"vm list-ip-addresses {here} -n shown")
+    assert titles == ["VirtualMachine", "PublicIPAddresses", "PrivateIPAddresses"]
+    assert rows[0].split()[:2] == ["shown", address]  # az finds them through the interface, which names its machine
     titles, _ = az.table(f"vm identity assign {here} -n shown")
     assert titles == ["SystemAssignedIdentity"]
 

@@ -286,3 +286,31 @@ async def test_addresses(world: Any) -> None:
     body = {"location": "westeurope", "properties": {"ipConfigurations": [{"name": "main", "properties": {}}]}}
     made = await world.ok("PUT", nic, body, v="2022-01-01")
     assert made["properties"]["ipConfigurations"][0]["id"] == f"{nic}/ipConfigurations/main"
+
+
+async def test_an_interface_knows_its_machine(world: Any) -> None:
+    nics = [f"{GROUP}/providers/Microsoft.Network/networkInterfaces/nic{n}" for n in (1, 2)]
+    plain = {"location": "westeurope", "properties": {"ipConfigurations": []}}
+    for nic in nics:
+        await world.ok("PUT", nic, plain, v="2022-01-01")
+
+    async def machines() -> list[str | None]:
+        shown = [(await world.ok("GET", nic, v="2022-01-01"))["properties"] for nic in nics]
+        return [one.get("virtualMachine", {}).get("id") for one in shown]
+
+    async def put(machine: str, *used: str) -> None:
+        listed = [{"id": id} for id in used]
+        body = {"location": "westeurope", "properties": {"networkProfile": {"networkInterfaces": listed}}}
+        await world.ok("PUT", machine, body, v="2024-03-01")
+
+    machine = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/one"
+    missing = f"{GROUP}/providers/Microsoft.Network/networkInterfaces/none"
+    await put(machine, nics[0], missing, "nonsense", GROUP)
+    assert await machines() == [machine, None]
+    await world.ok("PUT", nics[0], plain, v="2022-01-01")  # nobody writes it but the machine
+    assert await machines() == [machine, None]
+    await put(machine, nics[1].upper())
+    assert await machines() == [None, machine]
+    await put(machine + "2", nics[0])
+    await world.ok("DELETE", machine, v="2024-03-01")
+    assert await machines() == [machine + "2", None]

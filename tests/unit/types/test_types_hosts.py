@@ -83,6 +83,25 @@ async def test_functions_that_name_no_plan(world: Any, linux: bool, name: str) -
     assert plans[0]["sku"] == {"name": "Y1", "tier": "Dynamic", "size": "Y1", "family": "Y", "capacity": 0}
     assert (plans[0]["kind"], plans[0]["properties"]["reserved"]) == ("functionapp", linux)
     assert plans[0]["properties"]["numberOfSites"] == 2
+    assert "keyfob" not in str(plans)
+    await world.ok("DELETE", SITE, v=WEB)
+    plan = made["properties"]["serverFarmId"]
+    assert (await world.ok("GET", plan, v=WEB))["properties"]["numberOfSites"] == 1
+    await world.ok("DELETE", SITE + "2", v=WEB)
+    assert (await world.send("GET", plan, v=WEB)).status == 404
+
+
+async def test_a_group_goes_with_its_sites_and_plans(world: Any) -> None:
+    group = GROUP[:-1] + "h"
+    await world.ok("PUT", group, {"location": "westeurope"}, v="2021-04-01")
+    plan = PLAN.replace(GROUP, group)
+    await world.ok("PUT", plan, {"location": "westeurope", "sku": {"name": "B1"}}, v=WEB)
+    body: dict[str, Any] = {"location": "westeurope", "properties": {"serverFarmId": plan}}
+    await world.ok("PUT", SITE.replace(GROUP, group), body, v=WEB)
+    body = {"location": "westeurope", "kind": "functionapp"}
+    await world.ok("PUT", SITE.replace(GROUP, group) + "-functions", body, v=WEB)
+    await world.ok("DELETE", group, v="2021-04-01")
+    assert (await world.send("GET", group, v="2021-04-01")).status == 404
 
 
 async def test_settings_are_not_for_readers(world: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from keyfob.access.assignments import assignments_within, unassign
 from keyfob.arm.locations import display_name
 from keyfob.arm.model import DELETING, Resource
 from keyfob.arm.resources import RESOURCES, get_group, get_resource
@@ -19,6 +20,8 @@ from keyfob.hosts.app_service.model import API_VERSIONS, KINDS, MOST_WORKERS, PL
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Reply
 
+_IMPLIED = "keyfob.implied"
+"""Of a plan that nobody made: it came with a site."""
 _SIZE = re.compile(r"(?P<family>[A-Za-z]+)(?P<number>\d*)(?P<edition>[vV]\d+)?(?P<rest>.*)")
 
 
@@ -114,8 +117,17 @@ async def stand_on(change: Change, properties: dict[str, Any]) -> None:
 
 
 async def leave(change: Change) -> None:
-    """The plan of a site that is deleted carries one less."""
-    await _count(change, change.before.properties.get("serverFarmId"), -1)
+    """The plan of a site that is deleted carries one less. A plan that came with its first site goes with the last,
+    unless its group goes anyway."""
+    plan = await _count(change, change.before.properties.get("serverFarmId"), -1)
+    if plan is None or not plan.properties.get(_IMPLIED) or plan.properties["numberOfSites"]:
+        return
+    id = ResourceId.parse(plan.id)
+    group = await get_group(change.transaction, id)
+    if group is not None and group.provisioning_state != DELETING:
+        await RESOURCES.delete(change.transaction, id.key)
+        for assignment in await assignments_within(change.transaction, plan.tenant_id, id):
+            await unassign(change.transaction, plan.tenant_id, assignment.id)
 
 
 def kind_of(change: Change) -> str:
@@ -135,12 +147,15 @@ async def _plan(change: Change, farm: Any) -> Resource | None:
     return found if own else None
 
 
-async def _count(change: Change, farm: Any, by: int) -> None:
+async def _count(change: Change, farm: Any, by: int) -> Resource | None:
+    """The plan, with so many sites more."""
     plan = await _plan(change, farm)
-    if plan is not None:
-        number = max(0, int(plan.properties.get("numberOfSites") or 0) + by)
-        counted = msgspec.structs.replace(plan, properties={**plan.properties, "numberOfSites": number})
-        await RESOURCES.put(change.transaction, ResourceId.parse(plan.id).key, counted)
+    if plan is None:
+        return None
+    number = max(0, int(plan.properties.get("numberOfSites") or 0) + by)
+    counted = msgspec.structs.replace(plan, properties={**plan.properties, "numberOfSites": number})
+    await RESOURCES.put(change.transaction, ResourceId.parse(plan.id).key, counted)
+    return counted
 
 
 async def _consumption_plan(change: Change, *, linux: bool) -> str:
@@ -151,6 +166,7 @@ async def _consumption_plan(change: Change, *, linux: bool) -> str:
     if await RESOURCES.get(change.transaction, id.key) is None:
         size = {"name": "Y1", "tier": "Dynamic"}
         body = {"location": location, "sku": size, "kind": "functionapp"}
+        made = accept(replace(change, id=id, before=None, body=body), {"reserved": linux})
         await RESOURCES.insert(
             change.transaction,
             id.key,
@@ -162,7 +178,7 @@ async def _consumption_plan(change: Change, *, linux: bool) -> str:
                 location=location,
                 sku=size,
                 kind="functionapp",
-                properties=dict(accept(replace(change, id=id, before=None, body=body), {"reserved": linux})),
+                properties={**made, _IMPLIED: True},
                 created=change.now,
                 changed=change.now,
                 created_by=change.caller.principal_id,

@@ -12,7 +12,7 @@ from keyfob.arm.resources import RESOURCES, get_resource, resource_not_found
 from keyfob.clock import Ids, iso
 from keyfob.declare import Call, Change
 from keyfob.errors import Conflict, InvalidInput
-from keyfob.hosts.virtual_machines import model
+from keyfob.hosts.virtual_machines import interfaces, model
 from keyfob.store.port import Store
 from keyfob.wire.http import Reply
 
@@ -34,15 +34,17 @@ class VirtualMachineOperations:
             if given.get(part) is not None and not isinstance(given[part], Mapping):
                 raise InvalidInput(f"The value of parameter {part} is invalid.", code="InvalidParameter", target=part)
         before = change.before.properties if change.before is not None else {}
-        return model.stored(
+        stored = model.stored(
             given,
             vm_id=before.get("vmId") or self._ids.guid(),
             created=before.get("timeCreated") or iso(change.now),
             power=before.get(model.POWER, model.RUNNING),
         )
+        await interfaces.tell(change, stored)
+        return stored
 
     async def remove(self, change: Change) -> None:
-        return None
+        await interfaces.tell(change, {})
 
     def present(self, resource: Any, api_version: str, expand: str) -> Mapping[str, Any]:
         asked = {part.strip().lower() for part in expand.split(",")}

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from keyfob.arm.resources import RESOURCES
-from keyfob.arm.shapes import Shaped, items, mapping, put_child
+from keyfob.arm.shapes import Shaped, held, items, mapping, put_child
 from keyfob.declare import Change
 from keyfob.errors import InvalidInput
 from keyfob.resource_id import ResourceId
@@ -123,7 +123,9 @@ def interface_operations() -> Shaped:
             inner["provisioningState"] = "Succeeded"
             id = str(change.id.child("ipConfigurations", name))
             configurations.append({**entry, "name": name, "id": id, "properties": inner})
+        machine = held(change, "virtualMachine", None)  # which the machine writes
         return {
+            **({"virtualMachine": machine} if machine else {}),
             "resourceGuid": guid(change.id),
             "ipConfigurations": configurations,
             "macAddress": "00-0D-3A-" + "-".join(f"{byte:02X}" for byte in seed[1:4]),
