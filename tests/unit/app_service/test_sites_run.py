@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from keyfob.resource_id import ResourceId
+
 from .conftest import Place, Start, server
 
 pytestmark = pytest.mark.sandbox
@@ -178,3 +180,18 @@ async def test_programs_reach_sites_at_port_80(place: Place) -> None:
     await place.site("asks")
     await place.deploy("asks", {"main.py": asking + server().partition("\n")[2]})
     assert (await place.get("asks"))["text"] == 200
+
+
+async def test_who_waits_for_a_program_that_is_ended_meanwhile_gets_its_successors_answer(place: Place) -> None:
+    gate = "import os, time\nwhile not os.path.exists('/home/data/go'):\n    time.sleep(0.02)\n"
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": gate + server()})
+    id = ResourceId.parse(place.id("shop"))
+    waiting = asyncio.create_task(place.get("shop"))
+    first = place.sites.running(id)
+    assert first is not None
+    await place.ok("POST", f"{place.id('shop')}/restart")
+    await place.until(lambda: place.sites.running(id) not in (None, first))
+    assert not waiting.done()
+    (place.app.workshop.folder_of(id) / "home" / "data" / "go").touch()
+    assert (await waiting)["text"] == "one"

@@ -33,6 +33,10 @@ class NotUp(Unavailable):
     """The program does not answer; the message says why, for whoever asked."""
 
 
+class Ended(NotUp):
+    """It was ended while somebody waited for it: for other settings, another deployment, or for good."""
+
+
 class Running:
     """Made when the program was started. `content` is the deployment that it runs."""
 
@@ -76,10 +80,14 @@ class Running:
         self._look()
 
     async def ready(self) -> None:
-        """Until its port answers. Raises `NotUp` when it ended before, or takes too long."""
+        """Until its port answers. Raises `NotUp` when it ended before, or takes too long, and `Ended`."""
         if self.up:
             return
-        await asyncio.shield(self._look())
+        looking = self._look()
+        await asyncio.wait([looking])
+        if looking.cancelled():
+            raise Ended("The program of this site was ended before it answered.")
+        looking.result()
 
     async def settled(self, patience: float) -> None:
         """`ready`, but for no longer than that. Raises `NotUp` alone."""

@@ -22,7 +22,7 @@ from keyfob.hosts.app_service.model import SWAPPED
 from keyfob.hosts.app_service.running import pages
 from keyfob.hosts.app_service.running.command import Chooser, choose
 from keyfob.hosts.app_service.running.environment import ROOT, variables
-from keyfob.hosts.app_service.running.running import NotUp, Running
+from keyfob.hosts.app_service.running.running import Ended, NotUp, Running
 from keyfob.hosts.app_service.site import Connection, Site, SiteReader
 from keyfob.hosts.workloads.forward import BadGateway, forward
 from keyfob.hosts.workloads.supervisor import Program, Supervised
@@ -149,12 +149,32 @@ class Sites:
         await self._halt(id.key)
         site = await self._reader.read(id)
         if site is not None and site.running:
+            await self._begin(site)
+
+    async def _begin(self, site: Site) -> None:
+        """`wake` for nobody in particular: what hinders it is in the log."""
+        try:
+            await self.wake(site)
+        except NoContent:
+            pass
+        except Problem as problem:
+            self._workshop.log_of(site.id).write("host", problem.message)
+
+    async def up(self, id: ResourceId) -> Running:
+        """Its program when it answers. One that is ended meanwhile has a successor, which is waited for instead.
+        Raises `SiteStopped`, `NoContent` and `NotUp`."""
+        while True:
+            running = self._running.get(id.key)
+            if running is None or running.sandbox.closed:
+                site = await self._reader.read(id)
+                if site is None:
+                    raise NotFound("There is no such site any more.", code="SiteNotFound")
+                running = await self.wake(site)
             try:
-                await self.wake(site)
-            except NoContent:
-                pass
-            except Problem as problem:
-                self._workshop.log_of(id).write("host", problem.message)
+                await running.ready()
+            except Ended:
+                continue
+            return running
 
     # --- the plane
 
@@ -170,18 +190,13 @@ class Sites:
             target = request.raw_path + (f"?{request.raw_query}" if request.raw_query else "")
             return pages.to_https(request.host, target or "/")
         try:
-            running = self._running.get(site_id.key)
-            if running is None or running.sandbox.closed:
-                site = await self._reader.read(site_id)
-                if site is None:
-                    return pages.no_site(request.host)
-                running = await self.wake(site)
-            await running.ready()
-            return await self._forwarded(request, running)
+            return await self._forwarded(request, await self.up(site_id))
         except SiteStopped:
             return pages.stopped()
         except NoContent:
             return pages.waiting_for_content(request.host)
+        except NotFound:
+            return pages.no_site(request.host)
         except BadGateway as problem:
             return pages.bad_gateway(problem.message)
         except Problem as problem:
@@ -226,7 +241,7 @@ class Sites:
             running.log.write("host", f"{site.host} is restarted: its settings have changed")
             await self.renew(id)
         elif running is None and self._always_on(site) and self._contents.current(site) is not None:
-            await self.renew(id)
+            await self._begin(site)
 
     async def _follow_swap(self, site: Site) -> None:
         """Slots were swapped: their files follow."""
