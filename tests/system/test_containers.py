@@ -376,6 +376,20 @@ def test_a_server_that_is_killed_finds_its_groups_again(boxes: Boxes) -> None:
         boxes.until(lambda: not [row for row in boxes.engine_rows() if named(row, "short")])
 
 
+def test_containers_of_groups_that_are_gone_go_when_a_server_starts(boxes: Boxes) -> None:
+    if not boxes.engine:
+        pytest.skip("there is no engine that keeps anything")
+    server = (boxes.node.data / "containers" / "node").read_text()
+    labels = [f"--label=keyfob.server={server}", f"--label=keyfob.group={server}/gone"]
+    boxes.node.hang_up()
+    boxes.node.kill()  # as if while it deleted a group
+    stray = call(boxes.environment, "podman", "create", "--pull=never", *labels, IMAGE, "true")
+    assert stray.returncode == 0, stray.stderr
+    boxes.node.up()
+    boxes.arm = boxes.node.arm()
+    boxes.until(lambda: stray.stdout.strip() not in [row["Id"] for row in boxes.engine_rows()])
+
+
 def test_the_engine_killed_in_mid_run(boxes: Boxes) -> None:
     if not boxes.engine:
         pytest.skip("there is no engine to kill")

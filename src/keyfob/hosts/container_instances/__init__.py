@@ -56,7 +56,7 @@ def container_instances(*, store: Store, groups: Groups, seal: SecretsSeal) -> P
     acceptance = Acceptance(groups, seal)
 
     def view(resource: Any, properties: dict[str, Any], expand: str) -> dict[str, Any]:
-        seen = groups.seen(ResourceId.parse(resource.id))
+        seen = groups.seen(ResourceId.parse(resource.id), resource.properties)
         return states.shown(resource.properties, properties, resource.changed, seen)
 
     kind = ResourceType(

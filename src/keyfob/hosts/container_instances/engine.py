@@ -28,6 +28,9 @@ PAUSE = "localhost/keyfob/pause:1"
 PROGRAMS = ("podman", "docker")
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
+AT_ONCE = 4
+"""Commands of an engine at a time: with many groups a start of the server would else begin with as many."""
+
 PATIENCE = 120.0
 """Seconds that one command of the engine may take."""
 
@@ -117,6 +120,7 @@ class Engine:
         self._way: Way | None = None
         self._refused = ""
         self._trying = asyncio.Lock()
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def works(self, reach: Callable[[int], Awaitable[None]]) -> None:
         """Returns when a container runs and `reach(pid)` gets into its network. Raises EngineFailed with the reason."""
@@ -208,7 +212,7 @@ class Engine:
     async def execute(self, known: Known, command: Sequence[str]) -> tuple[int, str, str]:
         """One program more in a running container: exit code, output, errors."""
         way = self._way or Way()
-        return await self._run(*way.engine, "exec", known.id, *command)
+        return await self._run(*way.engine, "exec", known.id, *command, hasty=True)
 
     async def must(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         """The output of a command. Raises EngineFailed."""
@@ -225,6 +229,13 @@ class Engine:
 
         What it says goes to files: of a pipe one would wait for the end, and what watches a container keeps it open.
         """
+        turn = contextlib.nullcontext() if hasty else self._turns
+        async with turn:
+            return await self._say(arguments, environment, hasty)
+
+    async def _say(
+        self, arguments: Sequence[str], environment: Mapping[str, str] | None, hasty: bool
+    ) -> tuple[int, str, str]:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             try:
                 process = await asyncio.create_subprocess_exec(

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -129,10 +130,12 @@ class Groups:
             self._node = path.read_text("ascii").strip()
         return self._node
 
-    def seen(self, id: ResourceId) -> SeenGroup | None:
-        """What is seen of a group that this server runs; None for others."""
-        slot = self._slots.get(id.key) if self._works else None
-        return slot.seen if slot is not None else None
+    def seen(self, id: ResourceId, stored: Mapping[str, Any]) -> SeenGroup | None:
+        """What is seen of a group that this server runs; None of others, and before this server runs any."""
+        if not self._works or stored.get(NODE, self.node) != self.node:
+            return None
+        slot = self._slots.get(id.key)
+        return slot.seen if slot is not None else SeenGroup(-1)
 
     def log(self, id: ResourceId, container: str, tail: int | None = None) -> list[Line]:
         """The last lines of a container's present run."""

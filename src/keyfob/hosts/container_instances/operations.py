@@ -53,7 +53,7 @@ class Acceptance:
 
         async def start(change: Change) -> Reply:
             properties = change.before.properties
-            seen = self._groups.seen(change.id)
+            seen = self._groups.seen(change.id, properties)
             runs = properties.get(STATE, RUNNING) == RUNNING and (seen is None or seen.state not in (SUCCEEDED, FAILED))
             if anew or not runs:
                 generation = int(properties.get(GENERATION, 0)) + 1
