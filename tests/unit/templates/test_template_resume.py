@@ -13,6 +13,8 @@ import pytest
 from keyfob.arm.templates.records import MEMORIES, OWNERS, RECORDS, Sealed
 from keyfob.arm.templates.service import SILENT
 from keyfob.cli.client import Client
+from keyfob.directory.model import Group
+from keyfob.directory.principals import add_member, create_group
 from keyfob.errors import Problem
 from keyfob.resource_id import ResourceId
 
@@ -326,3 +328,30 @@ async def test_an_end_that_could_not_be_recorded_is_recorded_later(arm: Arm, mon
     await deployments.look_after()
     assert (await arm.ended())["properties"]["provisioningState"] == "Succeeded"
     assert len(await operations(arm)) == 2  # the resource, and the outputs
+
+
+async def test_groups_are_those_of_now(arm: Arm, restart: Any) -> None:
+    """What is asked of the deployer goes by the groups it is in by then."""
+    deployer = await Deployer.made(arm, "Microsoft.Resources/*", IDENTITY + "/*", "Microsoft.Compute/*")
+    tenant = arm.client.operator["tenant_id"]
+    async with arm.app.store.transaction() as tx:
+        await create_group(tx, Group(id="22222222-2222-3333-4444-555555555555", tenant_id=tenant, display_name="late"))
+    slow(arm)
+    body = {
+        "properties": {
+            "mode": "Incremental",
+            "parameters": {"secret": {"value": SECRET}},
+            "template": template(machine("slow"), parameters=PARAMETERS),
+        }
+    }
+    assert (await deployer.call("PUT", arm.at("d"), body)).status == 201
+    await working(arm, "slow")
+    async with arm.app.store.transaction() as tx:
+        await add_member(tx, tenant, "22222222-2222-3333-4444-555555555555", deployer.principal)
+    deployments = arm.app.deployments()
+    row = (await MEMORIES.list(arm.app.store))[0]
+    memory = await deployments._recalled(row.value.sealed, row.key)
+    assert memory.caller.principal_id == deployer.principal
+    assert memory.caller.groups == {"22222222-2222-3333-4444-555555555555"}
+    arm = await restart()
+    assert (await arm.ended())["properties"]["provisioningState"] == "Succeeded"

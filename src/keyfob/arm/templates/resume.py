@@ -65,7 +65,7 @@ def remember(opened: Opened, wanted: Wanted, caller: Caller, cloud: Cloud, reque
 
 
 def recall(sealed: bytes, seal: Sealer, key: str) -> Memory:
-    """Whoever deploys has the groups of now: the guard looks them up. Raises `WrongMasterKey`."""
+    """The caller comes without groups: those of then do not count. Raises `WrongMasterKey`."""
     plain = json.loads(seal.open(sealed, about=_about(key)))
     caller = Caller(
         tenant_id=plain["tenant_id"],

@@ -455,7 +455,7 @@ class Deployments(Journal):
         """Never raises a `Problem`: what cannot go on has failed."""
         one, id = left.record, ResourceId.parse(left.record.id)
         try:
-            memory = recall(left.sealed, self._seal, id.key)
+            memory = await self._recalled(left.sealed, id.key)
             # the principal of then with the rights of now; one that is gone has none
             await self.guard.authorize(
                 memory.caller, WRITE, id, request_id=one.correlation_id, service="resource_manager"
@@ -485,6 +485,13 @@ class Deployments(Journal):
         _log.info("deployment %s goes on", one.id)
         self._start(run)
 
+    async def _recalled(self, sealed: bytes, key: str) -> Memory:
+        """With the groups that whoever deploys is in now. Raises `WrongMasterKey`."""
+        memory = recall(sealed, self._seal, key)
+        caller = memory.caller
+        standing = await self.guard.memory.standing(caller.tenant_id, caller.principal_id)
+        return replace(memory, caller=replace(caller, groups=standing.person.groups))
+
     async def _progress(self, one: Deployment) -> Progress:
         operations = await self.operations(one)
         nested = {}
@@ -508,7 +515,7 @@ class Deployments(Journal):
                 record = msgspec.structs.replace(record, owner=self._owner, beat=self.clock.now())
                 await RECORDS.put(tx, id.key, record)
                 await OWNERS.put(tx, id.key, _owner(record))
-        return Begun(record, recall(memory.value.sealed, self._seal, id.key), await self._progress(record))
+        return Begun(record, await self._recalled(memory.value.sealed, id.key), await self._progress(record))
 
     async def run(self) -> None:
         """The background task; cancelling it stops every deployment, and the next process goes on with them."""
