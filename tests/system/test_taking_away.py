@@ -288,6 +288,9 @@ def test_a_machine_of_the_same_name_is_another_one(server: Any, arm: Any, host: 
     body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}}
     second = arm.must("PUT", pair.machine, body)["identity"]["principalId"]
     assert second != first
+    for _ in range(2):
+        assert host.oid(pair.ask(line)) is None, "the endpoint was the first machine's"
+    line = server.host(arm.endpoint(pair.machine))
     assert host.oid(pair.ask(line)) == second
     pair.refused(line, object_id=first)
     pair.refused(line, client_id=pair.user_client)

@@ -29,7 +29,7 @@ from keyfob.hosts.clusters.projected import LIFE, RENEWED_AT
 from keyfob.hosts.dialects.arc import ARC
 from keyfob.hosts.dialects.azure_ml import AZURE_ML
 from keyfob.hosts.dialects.dialect import Dialect, Opening, Place, TokenQuery
-from keyfob.hosts.dialects.imds import IMDS
+from keyfob.hosts.dialects.imds import IMDS, encode_problem
 from keyfob.hosts.dialects.table import DIALECTS
 from keyfob.hosts.dialects.workload_identity import FILE, WORKLOAD_IDENTITY
 from keyfob.hosts.endpoints import OPEN, Endpoint, Speaking, Wish, identity_disabled, outside_variables, running_host
@@ -45,6 +45,7 @@ from keyfob.hosts.kinds import (
     kind_of,
     names_of_hosts,
 )
+from keyfob.hosts.life import Life, Lives
 from keyfob.hosts.sandbox.control import Sockets
 from keyfob.hosts.sandbox.protocol import ENDPOINTS, SERVICE_ADDRESS, OpenRequest
 from keyfob.hosts.token_endpoint import HostToken, TokenEndpoint
@@ -125,6 +126,7 @@ class _Host:
     dialects: tuple[Dialect, ...]
     opening: Opening
     caller: Caller | None
+    life: Life
     client_id: str = ""
     account: ServiceAccount | None = None
     """On a Kubernetes cluster."""
@@ -188,11 +190,13 @@ class Hosts:
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._inhabited: list[tuple[str, Inhabited]] = []
         self._opening = asyncio.Lock()
+        self._lives = Lives(store, self._forget)
         self.proxy = ""
         """URL of the proxy that leads to the front door; known once it listens."""
 
     async def close(self) -> None:
         """Takes back what programs outside of sandboxes were handed."""
+        await self._lives.stop()
         for task in self._renewing:
             task.cancel()
         await asyncio.gather(*self._renewing, return_exceptions=True)
@@ -236,6 +240,11 @@ class Hosts:
         main = told[0] if told else IMDS
         authority = f"{host.authority}{host.tenant_id}" if host.account else ""
         return Endpoint(urls.get(main.socket, authority), variables, main.name)
+
+    def _forget(self, life: Life) -> None:
+        """Who opens an endpoint of that name again gets another."""
+        for key in [key for key in self._endpoints if key[0] == life.host_id.key]:
+            del self._endpoints[key]
 
     def opened(self) -> Mapping[str, tuple[int, int]]:
         """Keys of hosts → how many endpoints of each are open, and how many sandboxes."""
@@ -329,7 +338,8 @@ class Hosts:
     async def _host(self, host_id: ResourceId, wish: Wish, caller: Caller | None) -> _Host:
         """Raises `NotFound` for what is no host, `InvalidInput` for a dialect that is none."""
         if host_id == CONSOLE:
-            return _Host(CONSOLE, CLOUD_SHELL, wish, _dialects(CLOUD_SHELL, wish), self._new_opening(), caller)
+            dialects, opening = _dialects(CLOUD_SHELL, wish), self._new_opening()
+            return _Host(CONSOLE, CLOUD_SHELL, wish, dialects, opening, caller, Life(CONSOLE, 0.0))
         resource = await get_resource(self._store, host_id)
         kind = kind_of(resource.type) if resource is not None else None
         if resource is None or kind is None:
@@ -344,6 +354,7 @@ class Hosts:
             dialects=() if disabled else dialects,
             opening=self._new_opening(windows=kind is SITE and resource.properties.get("reserved") is not True),
             caller=caller,
+            life=self._lives.of(stored, resource.created),
             client_id=wish.client_id or (await self._default_identity(stored) if AZURE_ML in dialects else ""),
         )
         return await self._as_account(host) if WORKLOAD_IDENTITY in dialects else host
@@ -410,7 +421,10 @@ class Hosts:
                 return await self._metadata(request, host.id)
 
             return await self._server.listen(
-                sock=sock, handler=answer, hot=self._metadata.hot(host.id), listener=str(host.id)
+                sock=sock,
+                handler=host.life.slowly(answer, encode_problem),
+                hot=host.life.quickly(self._metadata.hot(host.id)),
+                listener=str(host.id),
             )
 
         async def issue(dialect: Dialect, query: TokenQuery) -> HostToken:
@@ -420,6 +434,7 @@ class Hosts:
         return await self._server.listen(sock=sock, handler=speaking, tls=tls, listener=str(host.id))
 
     async def _issue(self, host: _Host, dialect: Dialect, query: TokenQuery) -> HostToken:
+        host.life.check()
         if dialect.of_user:
             if host.caller is None:
                 raise IdentityNotFound

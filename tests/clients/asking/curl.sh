@@ -17,13 +17,13 @@ case $dialect in
   app-service-2017)
     ask -H "Secret: $MSI_SECRET" "$MSI_ENDPOINT?api-version=2017-09-01&$resource${kind:+&clientid=$value}" ;;
   azure-ml)
-    ask -H "secret: $MSI_SECRET" "$MSI_ENDPOINT?api-version=2017-09-01&$resource&clientid=${value:-$DEFAULT_IDENTITY_CLIENT_ID}" ;;
+    ask -H "secret: $MSI_SECRET" "$MSI_ENDPOINT?api-version=2017-09-01&$resource&clientid=${value:-${DEFAULT_IDENTITY_CLIENT_ID-}}" ;;
   service-fabric)
     ask --insecure -H "Secret: $IDENTITY_HEADER" "$IDENTITY_ENDPOINT?api-version=$IDENTITY_API_VERSION&$resource" ;;
   arc)
     name=$kind; [ "$kind" != resource_id ] || name=msi_res_id
     url="$IDENTITY_ENDPOINT?api-version=2020-06-01&$resource${kind:+&$name=$value}"
-    file=$(curl -sS -D - -o /dev/null -H Metadata:true "$url" | tr -d '\r' | sed -n 's/^[Ww]ww-[Aa]uthenticate: Basic realm=//p')
+    file=$(curl -sS -D - -o /dev/null -H Metadata:true "$url" | tr -d '\r' | sed -n 's/^[Ww]*-[Aa]uthenticate: Basic realm=//p')
     ask -H Metadata:true -H "Authorization: Basic $(cat "$file")" "$url" ;;
   cloud-shell)
     ask -H Metadata:true --data "$resource" "$MSI_ENDPOINT" ;;

@@ -24,7 +24,23 @@ type answer struct {
 	Text      string         `json:"text,omitempty"`
 }
 
+func workload(ctx context.Context, selector []string) (string, time.Time, error) {
+	options := &azidentity.WorkloadIdentityCredentialOptions{}
+	if selector != nil && selector[0] == "client_id" {
+		options.ClientID = selector[1]
+	}
+	credential, err := azidentity.NewWorkloadIdentityCredential(options)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{resource + "/.default"}})
+	return token.Token, token.ExpiresOn, err
+}
+
 func identity(ctx context.Context, selector []string) (string, time.Time, error) {
+	if os.Getenv("AZURE_FEDERATED_TOKEN_FILE") != "" {
+		return workload(ctx, selector)
+	}
 	options := &azidentity.ManagedIdentityCredentialOptions{}
 	options.Retry.MaxRetries = -1
 	if selector != nil {

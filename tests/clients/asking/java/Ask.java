@@ -2,6 +2,7 @@
 import com.azure.core.credential.AccessToken;
 import com.azure.core.credential.TokenRequestContext;
 import com.azure.identity.ManagedIdentityCredentialBuilder;
+import com.azure.identity.WorkloadIdentityCredentialBuilder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -32,8 +33,17 @@ public class Ask {
             } else if ("resource_id".equals(kind)) {
                 builder.resourceId(value);
             }
-            AccessToken token = builder.build().getTokenSync(
-                new TokenRequestContext().addScopes("https://vault.azure.net/.default"));
+            TokenRequestContext wanted = new TokenRequestContext().addScopes("https://vault.azure.net/.default");
+            AccessToken token;
+            if (System.getenv("AZURE_FEDERATED_TOKEN_FILE") != null) {
+                WorkloadIdentityCredentialBuilder workload = new WorkloadIdentityCredentialBuilder().maxRetry(0);
+                if ("client_id".equals(kind)) {
+                    workload.clientId(value);
+                }
+                token = workload.build().getTokenSync(wanted);
+            } else {
+                token = builder.build().getTokenSync(wanted);
+            }
             String claims = new String(
                 Base64.getUrlDecoder().decode(token.getToken().split("\\.")[1]), StandardCharsets.UTF_8);
             return "{\"claims\":" + claims + ",\"expires_on\":" + token.getExpiresAt().toEpochSecond() + "}";
