@@ -134,7 +134,8 @@ class Node:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYFOB_")}
         environment |= {"KEYFOB_DATA": str(self.data), "KEYFOB_OPERATION_SECONDS": str(self.operation_seconds)}
         if self.deviations is not None:
-            environment |= {"PYTHONPATH": str(WATCHED), "WATCHED_BY_TESTS": str(self.deviations)}
+            path = os.pathsep.join(filter(None, (str(WATCHED), environment.get("PYTHONPATH"))))
+            environment |= {"PYTHONPATH": path, "WATCHED_BY_TESTS": str(self.deviations)}
         done = subprocess.run(
             [sys.executable, "-m", "keyfob", *arguments],
             env=environment,
