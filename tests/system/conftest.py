@@ -134,8 +134,11 @@ class Node:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYFOB_")}
         environment |= {"KEYFOB_DATA": str(self.data), "KEYFOB_OPERATION_SECONDS": str(self.operation_seconds)}
         if self.deviations is not None:
+            from conformance_documents import folder
+
             path = os.pathsep.join(filter(None, (str(WATCHED), environment.get("PYTHONPATH"))))
             environment |= {"PYTHONPATH": path, "WATCHED_BY_TESTS": str(self.deviations)}
+            environment |= {"KEYFOB_OPENAPI": str(folder())}
         done = subprocess.run(
             [sys.executable, "-m", "keyfob", *arguments],
             env=environment,
