@@ -241,3 +241,10 @@ def test_any_template_is_planned_or_refused(resources, parameters, variables, ou
 def test_any_text_is_read_or_refused(text):
     with suppress(Unreadable):
         read_source(text.encode())
+
+
+async def test_a_rollback_that_would_not_come_is_not_promised(arm):
+    wanted = {"mode": "Incremental", "template": template(), "onErrorDeployment": {"type": "LastSuccessful"}}
+    refused = await arm.call("PUT", arm.at("rolled"), {"properties": wanted})
+    assert (refused.status, refused.json()["error"]["code"]) == (400, "InvalidDeployment")
+    assert (await arm.call("GET", arm.at("rolled"))).status == 404

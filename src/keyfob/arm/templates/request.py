@@ -75,6 +75,12 @@ def wanted_of(
             "'Complete' is expected.",
             code="InvalidDeploymentMode" if given else "InvalidRequestContent",
         )
+    if member(properties, "onErrorDeployment")[1] is not None:  # to deploy without it would be a promise not kept
+        raise InvalidInput(
+            "The deployment property 'onErrorDeployment' is not supported here: a deployment that fails is not rolled "
+            "back. Leave it out.",
+            code="InvalidDeployment",
+        )
     if not isinstance(tags or {}, dict):
         raise _unreadable("the tags must be an object")
     own = member(properties, "linkedTemplates")[1]
