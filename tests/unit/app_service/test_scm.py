@@ -262,3 +262,16 @@ async def test_log_stream_has_what_was_and_what_comes(place: Place) -> None:
                 break
     await reply.stream.aclose()
     assert heard.startswith(b"Welcome, you are now connected to log-streaming service.")
+
+
+async def test_package_that_is_run_as_it_is_is_kept_and_not_built(place: Place) -> None:
+    await place.site("shop")
+    settings = {"WEBSITE_RUN_FROM_PACKAGE": "1", "SCM_DO_BUILD_DURING_DEPLOYMENT": "true"}
+    await place.settings(place.id("shop"), settings)
+    listing = "import os\nTEXT = sorted(os.listdir('/home/data/SitePackages'))\n"
+    files = {"main.py": listing + server().partition("\n")[2], "requirements.txt": "./no-such-folder-here\n"}
+    for _ in range(2):
+        answer = await place.deploy("shop", files)
+        assert answer.status == 200, answer.body
+    said = await place.get("shop")
+    assert said["text"] == [f"{answer.headers['scm-deployment-id']}.zip", "packagename.txt"]

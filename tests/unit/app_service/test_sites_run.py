@@ -195,3 +195,18 @@ async def test_who_waits_for_a_program_that_is_ended_meanwhile_gets_its_successo
     assert not waiting.done()
     (place.app.workshop.folder_of(id) / "home" / "data" / "go").touch()
     assert (await waiting)["text"] == "one"
+
+
+async def test_links_that_a_program_leaves_in_its_home_lead_the_server_nowhere(place: Place) -> None:
+    outside = place.client.data.parent / "outside"
+    outside.mkdir()
+    text = f"import os, shutil\nshutil.rmtree('/home/LogFiles', True)\nos.symlink({str(outside)!r}, '/home/LogFiles')\n"
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": text + server()})
+    await place.get("shop")
+    home = next((place.client.data / "hosts").glob("*/home"))
+    assert (home / "LogFiles").is_symlink()
+    await place.deploy("shop", {"main.py": server("again")})
+    assert (await place.get("shop"))["text"] == "again"
+    assert not (home / "LogFiles").is_symlink()
+    assert list(outside.iterdir()) == []

@@ -5,6 +5,7 @@
     swapped                 the last swap of slots whose files have followed
     born                    when the site was made: a new site of the same name does not get the old one's content
     home/                   what is /home in the sandbox, apart from /home/site/wwwroot
+    packages/               the package that runs as it is, in /home/data/SitePackages
 
 All of it is in the host's own folder, which goes with the site.
 """
@@ -16,6 +17,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from keyfob.arm.model import Resource
 from keyfob.arm.shapes import mapping
@@ -76,6 +78,17 @@ class Contents:
         """The files of a deployment that failed."""
         shutil.rmtree(self.folder(site) / "content" / name, ignore_errors=True)
 
+    def keep_package(self, site: Site, package: IO[bytes], name: str) -> None:
+        """The package itself, as `WEBSITE_RUN_FROM_PACKAGE=1` has it: the last one alone, beside a file that names it.
+        Its folder is not in the home, of which the program may make what it likes, but is shown there."""
+        folder = self._packages(site)
+        for path in folder.glob("*.zip"):
+            path.unlink()
+        package.seek(0)
+        with (folder / f"{name}.zip").open("xb") as file:
+            shutil.copyfileobj(package, file)
+        _write(folder / "packagename.txt", f"{name}.zip")
+
     # --- swaps
 
     def pending(self, resource: Resource) -> bool:
@@ -111,12 +124,25 @@ class Contents:
         """What the site's sandbox shows: its /home, with the machine's own homes still in it, since interpreters
         and their packages may lie there."""
         home = self.folder(site) / "home"
-        for inner in ("site/wwwroot", "data", "LogFiles"):
-            (home / inner).mkdir(parents=True, exist_ok=True)
+        for inner in ("", "site", "site/wwwroot", "data", "data/SitePackages", "LogFiles"):
+            _own_folder(home / inner)
         kept = [path for path in _homes() if path.name not in {"site", "data", "LogFiles"}]
         for path in kept:
-            (home / path.name).mkdir(exist_ok=True)
-        return [(home, HOME), *((path, str(path)) for path in kept), (content, ROOT)]
+            _own_folder(home / path.name)
+        packages = (self._packages(site), f"{HOME}/data/SitePackages")
+        return [(home, HOME), *((path, str(path)) for path in kept), packages, (content, ROOT)]
+
+    def _packages(self, site: Site) -> Path:
+        made = self.folder(site) / "packages"
+        made.mkdir(exist_ok=True)
+        return made
+
+
+def _own_folder(path: Path) -> None:
+    """A folder in a site's home, and no link: its program may have left one there, and it does not run now."""
+    if path.is_symlink():
+        path.unlink()
+    path.mkdir(exist_ok=True)
 
 
 def _homes() -> list[Path]:

@@ -200,6 +200,10 @@ class Deployments:
             if current is not None and not package.clean:
                 await asyncio.to_thread(shutil.copytree, current[1], folder, symlinks=True, dirs_exist_ok=True)
             await asyncio.to_thread(_place_file, package, folder)
+        if package.type == "zip" and from_package(site):
+            telling.say("WEBSITE_RUN_FROM_PACKAGE is set: the package is kept, and nothing is built.")
+            await asyncio.to_thread(self._contents.keep_package, site, package.file, telling.deployment.id)
+            return
         await self._build(site, folder, telling)
 
     def _failed(self, site: Site, telling: Telling, why: str) -> None:
@@ -258,6 +262,12 @@ class Deployments:
         for one in self.all(site)[KEPT:]:
             if not self.is_active(site, one):
                 self._place(site, one.id).unlink(missing_ok=True)
+
+
+def from_package(site: Site) -> bool:
+    """Whether the site runs the package itself. A setting that is an address, for a package elsewhere, is not followed:
+    nothing leaves the machine."""
+    return site.says("WEBSITE_RUN_FROM_PACKAGE")
 
 
 def save(place: Path, deployment: Deployment) -> None:
