@@ -125,6 +125,27 @@ async def test_an_engine_that_does_not_work_says_why_and_is_not_asked_again(stan
     assert len([one for one in stand_in.calls if "run" in one["arguments"]]) == len(ways(stand_in.program))
 
 
+async def test_a_try_that_is_broken_off_decides_nothing(stand_in: StandIn) -> None:
+    engine = stand_in.write()
+    reached = asyncio.Event()
+
+    async def never(pid: int) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    trying = asyncio.ensure_future(engine.works(never))
+    await reached.wait()
+    trying.cancel()
+    await asyncio.gather(trying, return_exceptions=True)
+    again: list[int] = []
+
+    async def reach(pid: int) -> None:
+        again.append(pid)
+
+    await engine.works(reach)
+    assert again == [0]
+
+
 async def test_an_exit_code_that_the_engine_has_lost(stand_in: StandIn) -> None:
     engine = stand_in.write("if 'wait' in arguments: sys.exit('no such container')\n" + RUNS)
     known = (await engine.inspect(["x"]))[0]

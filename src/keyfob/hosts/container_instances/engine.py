@@ -133,13 +133,13 @@ class Engine:
             if not await self.has_image(PAUSE):
                 await self._import_pause()
             for way in ways(self.program):
-                self._way = way
                 try:
-                    await self._try(reach)
-                    return
+                    await self._try(way, reach)
                 except Problem as problem:
                     said = problem.message
-                    self._way = None
+                else:
+                    self._way = way
+                    return
             self._refused = f"{self.program} runs no containers here: {said}"
             raise EngineFailed(self._refused)
 
@@ -150,9 +150,9 @@ class Engine:
             and (await self._run("image", "inspect", "--format", "{{.Id}}", image))[0] == 0
         )
 
-    async def start(self, run: Run) -> Known:
-        """Starts a container. Raises EngineFailed."""
-        way = self._way or Way()
+    async def start(self, run: Run, way: Way | None = None) -> Known:
+        """Starts a container, in the way that works. Raises EngineFailed."""
+        way = way or self._way or Way()
         arguments = [*way.engine, "run", "--detach", "--pull=never", "--name", run.name, "--network", run.network]
         arguments += [*way.run, "--security-opt", "label=disable"]
         for name, value in run.labels.items():
@@ -277,10 +277,10 @@ class Engine:
                     process.kill()
                 await process.wait()
 
-    async def _try(self, reach: Callable[[int], Awaitable[None]]) -> None:
+    async def _try(self, way: Way, reach: Callable[[int], Awaitable[None]]) -> None:
         name = f"keyfob-try-{os.urandom(6).hex()}"
         try:
-            known = await self.start(pause(name, {}))
+            known = await self.start(pause(name, {}), way)
             if not known.running:
                 raise EngineFailed(f"a container that should wait ended with {known.code}")
             await reach(known.pid)
