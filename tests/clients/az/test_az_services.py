@@ -34,6 +34,11 @@ def test_storage(az, here):
     updated = az(f"storage account update {here} -n azstorageone --assign-identity --allow-blob-public-access false")
     assert updated["identity"]["type"] == "SystemAssigned"
     assert updated["allowBlobPublicAccess"] is False
+    az(f"storage account network-rule add {here} -n azstorageone --ip-address 1.2.3.4")
+    rules = az(f"storage account show {here} -n azstorageone")["networkRuleSet"]
+    assert (rules["bypass"], rules["defaultAction"]) == ("AzureServices", "Allow")
+    listed = az(f"storage account network-rule list {here} -n azstorageone")
+    assert [one["ipAddressOrRange"] for one in listed["ipRules"]] == ["1.2.3.4"]
     box = f"--storage-account azstorageone {here}"
     az(f"storage container-rm create {box} -n pictures")
     titles, rows = az.table(f"storage container-rm list {box}")

@@ -314,3 +314,12 @@ async def test_an_interface_knows_its_machine(world: Any) -> None:
     await put(machine + "2", nics[0])
     await world.ok("DELETE", machine, v="2024-03-01")
     assert await machines() == [machine + "2", None]
+
+
+async def test_network_rules_that_a_body_does_not_say(world: Any) -> None:
+    acls = {"ipRules": [{"value": "1.2.3.4", "action": "Allow"}], "bypass": None}
+    body = {"location": "westeurope", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
+    await world.ok("PUT", ACCOUNT, body | {"properties": {"networkAcls": acls}}, v="2022-09-01")
+    shown = (await world.ok("GET", ACCOUNT, v=ST))["properties"]["networkAcls"]
+    assert (shown["bypass"], shown["defaultAction"]) == ("AzureServices", "Allow")
+    assert shown["ipRules"] == acls["ipRules"]

@@ -113,6 +113,8 @@ def defaults(given: Mapping[str, Any], kind: str, created: str) -> dict[str, Any
     if kind in ("StorageV2", "BlobStorage"):
         result["accessTier"] = "Hot"
     result |= {name: value for name, value in given.items() if value is not None}
+    rules = mapping(result["networkAcls"])  # azure-cli leaves out what it has no option for
+    result["networkAcls"] = rule | {name: value for name, value in rules.items() if value is not None}
     encryption = result["encryption"]
     if isinstance(encryption, Mapping):
         services = mapping(encryption.get("services"))
