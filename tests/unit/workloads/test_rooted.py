@@ -36,11 +36,11 @@ class Done(NamedTuple):
     errors: str
 
 
-async def run(sandbox: Sandbox, script: str, root: Root, **environment: str) -> Done:
+async def run(sandbox: Sandbox, script: str, root: Root, folder: str = "/work", **environment: str) -> Done:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = await sandbox.start(
             ["sh", "-c", script],
-            folder="/work",
+            folder=folder,
             environment={"PATH": "/bin", **environment},
             output=output.fileno(),
             errors=errors.fileno(),
@@ -135,3 +135,30 @@ async def test_a_program_beside_another_is_in_its_root(sandbox: Sandbox, root: R
     await first.stop(0.1)
     done = await run_in(sandbox, ["cat", "/made"], environment={"PATH": "/bin"}, within=first, patience=60)
     assert done.code == 126
+
+
+async def test_a_working_folder_and_a_mount_that_lead_out_by_proc(
+    sandbox: Sandbox, root: Root, image: Path, tmp_path: Path
+) -> None:
+    """The links of /proc lead to places, not to names: process 1 of the sandbox sees the machine's files."""
+    (image / "out").symlink_to("/proc/1/root")
+    for way in ("/proc/1/root", "/out"):
+        done = await run(sandbox, "ls; cat ./etc/passwd", root, folder=way)
+        assert "root:" not in done.output, way
+        assert "home" not in done.output.split(), way
+        made = f"{way}{tmp_path}/made"
+        mounted = Root(root.image, root.stage, [*root.mounts, ("/run/keyfob/volume", made, False)])
+        await run(sandbox, "true", mounted)
+        assert not (tmp_path / "made").exists(), way
+
+
+async def test_it_cannot_reach_the_machine_as_root_could(sandbox: Sandbox, root: Root) -> None:
+    """Of root's powers it has what a container's root has: no device of the machine, no setting of its kernel."""
+    script = """mknod /dev/disk b 7 0 && dd if=/dev/disk count=0; mknod /disk b 7 0 && echo made
+        for name in sys/kernel/core_pattern sys/kernel/modprobe sys/vm/drop_caches sysrq-trigger; do
+            test -w /proc/$name && echo "$name is open"; done
+        grep CapBnd /proc/self/status"""
+    done = await run(sandbox, script, root)
+    *trouble, powers = done.output.splitlines()
+    assert trouble == []
+    assert int(powers.split()[1], 16) & ~0xA80425FB == 0  # docker's default set of capabilities

@@ -178,14 +178,20 @@ class _Agent:
                     mounts=[rooted.Mount(*mount) for mount in root["mounts"]],
                     environment=self._program.environment,
                 )
+                folder = rooted.plain(folder)
                 os.makedirs(folder, exist_ok=True)
             if within is not None:
                 rooted.enter_beside(self._kernel, within)
+                folder = rooted.plain(folder)
             os.chdir(folder)
         except OSError as error:
             os.write(2, f"keyfob: {error.filename or folder}: {error.strerror}\n".encode())
             os._exit(126)
-        inside.execute(self._kernel, program, self._limits, lambda: None)
+        limits = self._limits
+        if root or within is not None:
+            powers = [power for power in inside.ALL_POWERS if power not in inside.CONTAINER_POWERS]
+            limits = limits._replace(powers=sorted({*limits.powers, *powers}))
+        inside.execute(self._kernel, program, limits, lambda: None)
 
     def _signal(self, wanted: int, number: int) -> None:
         for process, ident in self._running.items():

@@ -44,6 +44,25 @@ HOST_POWERS = (
 
 ALL_POWERS = tuple(range(64))
 
+CONTAINER_POWERS = frozenset(
+    {
+        k.CAP_CHOWN,
+        k.CAP_DAC_OVERRIDE,
+        k.CAP_FOWNER,
+        k.CAP_FSETID,
+        k.CAP_KILL,
+        k.CAP_SETGID,
+        k.CAP_SETUID,
+        k.CAP_SETPCAP,
+        k.CAP_NET_BIND_SERVICE,
+        k.CAP_NET_RAW,
+        k.CAP_SYS_CHROOT,
+        k.CAP_AUDIT_WRITE,
+        k.CAP_SETFCAP,
+    }
+)
+"""What root keeps on a root of its own: as much as engines leave it, less CAP_MKNOD."""
+
 T = TypeVar("T")
 
 

@@ -24,13 +24,26 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 
+CAP_CHOWN = 0
+CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
+CAP_FOWNER = 3
+CAP_FSETID = 4
+CAP_KILL = 5
+CAP_SETGID = 6
+CAP_SETUID = 7
+CAP_SETPCAP = 8
+CAP_NET_BIND_SERVICE = 10
 CAP_NET_ADMIN = 12
+CAP_NET_RAW = 13
 CAP_SYS_MODULE = 16
 CAP_SYS_RAWIO = 17
+CAP_SYS_CHROOT = 18
 CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
 CAP_SYS_BOOT = 22
+CAP_AUDIT_WRITE = 29
+CAP_SETFCAP = 31
 CAP_PERFMON = 38
 CAP_BPF = 39
 
@@ -55,6 +68,15 @@ class Kernel:
     def prctl(self, option: int, value: int) -> None:
         zero = ctypes.c_ulong(0)
         self._check(self._libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero))
+
+    def give_up(self, power: int) -> None:
+        """A capability that this process does without from now on (capget(2), version 3: two words of each set)."""
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        words = (ctypes.c_uint32 * 6)()
+        self._check(self._libc.capget(header, words))
+        for position in (0, 1):  # effective, permitted
+            words[3 * (power // 32) + position] &= ~(1 << power % 32)
+        self._check(self._libc.capset(header, words))
 
     @staticmethod
     def _check(result: int, path: str | None = None) -> None:

@@ -26,6 +26,8 @@ SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Where images of Debian and Alpine keep their authorities; replaced where it exists."""
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_KERNEL = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+"""Parts of /proc that are the machine's: root, whom their modes let, may not write them."""
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 
 
@@ -43,6 +45,7 @@ def enter_root(
     """Make `image` the root of this process, in a mount namespace of its own. `stage` is any folder of the sandbox's
     to build at; `environment` is the sandbox's, which names its authorities. Raises OSError."""
     files = _files(environment)
+    kernel.give_up(k.CAP_SYS_PTRACE)  # with which /proc/1/root leads to the machine's files
     kernel.unshare(k.CLONE_NEWNS)
     kernel.mount(None, "/", None, k.MS_REC | k.MS_PRIVATE)
     root = _layered(kernel, image, stage)
@@ -57,6 +60,7 @@ def enter_root(
     kernel.mount(".", "/", None, k.MS_MOVE)
     os.chroot(".")  # from here on links in the image lead to places in the image
     os.chdir("/")
+    _protect_kernel(kernel)
     _make_devices(kernel, devices)
     for source, mount in opened:
         _show(kernel, source, mount)
@@ -66,9 +70,16 @@ def enter_root(
 
 def enter_beside(kernel: Kernel, process: int) -> None:
     """Go where another program of the sandbox is: its file system becomes ours. Raises OSError."""
+    kernel.give_up(k.CAP_SYS_PTRACE)
     descriptor = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     kernel.setns(descriptor, k.CLONE_NEWNS)
     os.close(descriptor)
+
+
+def plain(path: str) -> str:
+    """What a path of an image or of a group means inside. Its links are read, not followed: those of /proc lead to
+    places and not to names (proc_pid_root(5)), and from there `..` leads out of the root."""
+    return os.path.realpath(path)
 
 
 def _files(environment: Mapping[str, str]) -> dict[str, bytes]:
@@ -99,7 +110,17 @@ def _layered(kernel: Kernel, image: str, stage: str) -> str:
     return root
 
 
+def _protect_kernel(kernel: Kernel) -> None:
+    fixed = k.MS_BIND | k.MS_REMOUNT | k.MS_RDONLY | k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC
+    for path in (f"/proc/{name}" for name in _KERNEL):
+        if os.path.exists(path):
+            kernel.mount(path, path, None, k.MS_BIND)
+            kernel.mount(None, path, None, fixed)
+
+
 def _make_devices(kernel: Kernel, devices: Sequence[tuple[int, str]]) -> None:
+    if os.path.islink("/dev"):
+        os.unlink("/dev")
     os.makedirs("/dev", exist_ok=True)
     kernel.mount("keyfob", "/dev", "tmpfs", k.MS_NOSUID, "mode=0755,size=1m")
     for source, name in devices:
@@ -113,22 +134,25 @@ def _make_devices(kernel: Kernel, devices: Sequence[tuple[int, str]]) -> None:
 
 
 def _show(kernel: Kernel, source: int, mount: Mount) -> None:
+    target = plain(mount.target)
     if stat.S_ISDIR(os.fstat(source).st_mode):
-        os.makedirs(mount.target, exist_ok=True)
-    elif not os.path.exists(mount.target):
-        os.makedirs(os.path.dirname(mount.target), exist_ok=True)
-        _touch(mount.target)
-    kernel.mount(f"/proc/self/fd/{source}", mount.target, None, k.MS_BIND)
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _touch(target)
+    kernel.mount(f"/proc/self/fd/{source}", target, None, k.MS_BIND)
     if mount.read_only:
-        kernel.mount(None, mount.target, None, k.MS_BIND | k.MS_REMOUNT | k.MS_RDONLY | k.MS_NOSUID | k.MS_NODEV)
+        kernel.mount(None, target, None, k.MS_BIND | k.MS_REMOUNT | k.MS_RDONLY | k.MS_NOSUID | k.MS_NODEV)
     os.close(source)
 
 
 def _write(path: str, content: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = plain(os.path.dirname(path))
+    place = os.path.join(folder, os.path.basename(path))
+    os.makedirs(folder, exist_ok=True)
     with suppress(FileNotFoundError):
-        os.unlink(path)
-    with open(path, "wb") as file:
+        os.unlink(place)
+    with open(place, "xb") as file:
         file.write(content)
     if path == BUNDLE and os.path.exists(SYSTEM_BUNDLE):
         _write(SYSTEM_BUNDLE, content)
