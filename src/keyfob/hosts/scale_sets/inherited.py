@@ -34,7 +34,13 @@ class Inherited:
         if found is None or id.type.lower() != INSTANCE.lower():
             return found
         owner = await self._resources.get(session, id.parent)
-        if owner is None:
+        again = await self._resources.get(session, id)
+        while again is not None and again.properties != found.properties:
+            # a commit came in between, and with it what the instance had before would be taken from the new set
+            found = again
+            owner = await self._resources.get(session, id.parent)
+            again = await self._resources.get(session, id)
+        if owner is None or again is None:
             return None
         applied = found.properties.get(IDENTITY)
         identity = owner.identity if applied is None else msgspec.convert(applied, StoredIdentity)
