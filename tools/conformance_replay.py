@@ -503,7 +503,6 @@ LEFT_OUT: Mapping[tuple[str, str], str] = {
     ("containerinstance/", "storageAccountKey"): _PASSWORD,
     ("containerinstance/", "workspaceKey"): _PASSWORD,
     ("datafactory/", "connectionString"): "a SecureString's value is shown as asterisks",
-    ("resources/", "onErrorDeployment"): "taken and not done: no other deployment follows one that failed",
     ("resources/", "template"): "Azure shows it by `exportTemplate` only (azure-cli's recordings)",
     ("web/", "appSettings"): "Azure shows settings by `config/appsettings/list` only",
     ("keyvault/", "value"): "of a secret: the document says in words that it is never returned",

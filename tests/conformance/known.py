@@ -11,6 +11,7 @@ _NOT_FETCHED = "the example's script is at an address, and scripts are not fetch
 _NO_SOCKET = "there is no web socket to a container"
 _NOT_DEPLOYED = "nothing was deployed to the example's site, and nothing runs as it"
 _NO_KEYS = "vaults have no keys"
+_NO_ROLLBACK = "a deployment that asks for a rollback is refused: none would come"
 
 KNOWN: dict[tuple[str, str, str], str] = {
     ("2016-06-01/subscriptions.json", "checkResourceName", "Check validity for a resource name."): _NO_BODY,
@@ -46,6 +47,16 @@ KNOWN: dict[tuple[str, str, str], str] = {
     ("2023-12-01/WebApps.json", "WebApps_GetSlotSiteDeploymentStatusSlot", "Get Deployment Status Slot"): _NOT_DEPLOYED,
     ("2023-12-01/WebApps.json", "WebApps_GetInstanceInfo", "Get site instance info"): _NOT_DEPLOYED,
     ("2023-12-01/WebApps.json", "WebApps_GetInstanceInfoSlot", "Get site instance info"): _NOT_DEPLOYED,
+    (
+        "/resources.json",
+        "Deployments_CreateOrUpdate",
+        "Create a deployment that will redeploy the last successful deployment on failure",
+    ): _NO_ROLLBACK,
+    (
+        "/resources.json",
+        "Deployments_CreateOrUpdate",
+        "Create a deployment that will redeploy another deployment on failure",
+    ): _NO_ROLLBACK,
     ("2023-07-01/keys.json", "Keys_Get", "Get a key"): _NO_KEYS,
     ("2023-07-01/keys.json", "Keys_CreateIfNotExist", "Create a key"): _NO_KEYS,
 }
