@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,10 +76,15 @@ def podman() -> Iterator[Mapping[str, str]]:
     try:
         yield from _podman(folder)
     finally:
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            if line.split()[1].startswith(f"{folder}/"):
-                call(os.environ, "umount", "--lazy", line.split()[1])
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """With what was left mounted in it."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if line.split()[1].startswith(f"{folder}/"):
+            call(os.environ, "umount", "--lazy", line.split()[1])
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _podman(folder: Path) -> Iterator[Mapping[str, str]]:
@@ -105,6 +111,45 @@ def _podman(folder: Path) -> Iterator[Mapping[str, str]]:
         if os.geteuid():
             call(whole, "podman", "unshare", "rm", "-rf", f"{folder}/graph")
             call(whole, "podman", "system", "migrate")  # ends its own process, which is our runtime folder's alone
+
+
+@contextmanager
+def docker() -> Iterator[Mapping[str, str]]:
+    """Variables that lead docker to a daemon of our own, which has IMAGE. Ends it, and all that it started.
+
+    Raises LookupError, saying why, where there is none.
+    """
+    if shutil.which("docker") is None or shutil.which("dockerd") is None:
+        raise LookupError("there is no Docker here")
+    if os.geteuid():
+        raise LookupError("a Docker daemon needs root")
+    folder = Path(tempfile.mkdtemp(prefix="keyfob-docker-"))
+    variables = {"DOCKER_HOST": f"unix://{folder}/socket"}
+    whole = {**os.environ, **variables}
+    folders = [f"--{name}={folder}/{name}" for name in ("data-root", "exec-root", "pidfile")]
+    network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+    with (folder / "log").open("wb") as log:
+        daemon = subprocess.Popen(
+            ["dockerd", "--storage-driver=vfs", *folders, *network, "--host", variables["DOCKER_HOST"]],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while call(whole, "docker", "info").returncode or call(whole, "docker", "ps").returncode:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise LookupError(f"the Docker daemon does not start here: {(folder / 'log').read_text()[-300:]}")
+            time.sleep(0.1)
+        root = make_root(folder / "root")
+        subprocess.run(["tar", "-C", root, "-cf", folder / "root.tar", "."], check=True)
+        subprocess.run(["docker", "import", folder / "root.tar", IMAGE], env=whole, check=True, capture_output=True)
+        yield variables
+        if left := call(whole, "docker", "ps", "--all", "--quiet").stdout.split():
+            call(whole, "docker", "rm", "--force", *left)
+    finally:
+        daemon.terminate()
+        daemon.wait(60)
+        _remove(folder)
 
 
 def call(environment: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:

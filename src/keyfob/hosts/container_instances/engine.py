@@ -206,8 +206,8 @@ class Engine:
     async def remove(self, names: Sequence[str]) -> None:
         """In this order, at once, running or not; also of what is not there."""
         at_once = ("--time", "0") if self.program == "podman" else ()  # which otherwise waits for ten seconds
-        for name in names:
-            await self._run("rm", "--force", "--volumes", *at_once, name)
+        if names:
+            await self._run("rm", "--force", "--volumes", *at_once, *names)
 
     async def execute(self, known: Known, command: Sequence[str]) -> tuple[int, str, str]:
         """One program more in a running container: exit code, output, errors."""

@@ -27,7 +27,7 @@ from keyfob.hosts.container_instances.engine import Engine, engines
 from keyfob.hosts.container_instances.engine_place import SERVER, Ground
 from keyfob.hosts.container_instances.images import Image, Images
 from keyfob.hosts.container_instances.model import Group, read_group
-from keyfob.hosts.container_instances.places import ImageMissing, Place
+from keyfob.hosts.container_instances.places import GRACE, ImageMissing, Place
 from keyfob.hosts.container_instances.running import Pause, RunningGroup, Surroundings
 from keyfob.hosts.container_instances.secrets import SecretsSeal
 from keyfob.hosts.container_instances.states import GENERATION, RUNNING, STATE, Seen, SeenGroup
@@ -47,6 +47,9 @@ NODE = "keyfob.node"
 SECRETS = "keyfob.secrets"
 """The stored property with the sealed values."""
 
+LAST_GRACE = 1.0
+"""Seconds that containers have when the server stops, which has ten of them for everything."""
+
 _PART = f"/providers/{TYPE}/".lower()
 
 
@@ -60,6 +63,7 @@ class _Slot:
     """Whether what an earlier server saw was read."""
 
     running: RunningGroup | None = None
+    ending: asyncio.Future[None] | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -115,7 +119,7 @@ class Groups:
             if slot.task is not None:
                 slot.task.cancel()
         await asyncio.gather(*(slot.task for slot in slots if slot.task is not None), return_exceptions=True)
-        await asyncio.gather(*(self._end(slot) for slot in slots), return_exceptions=True)
+        await asyncio.gather(*(self._end(slot, LAST_GRACE) for slot in slots), return_exceptions=True)
 
     # --- what others ask
 
@@ -225,10 +229,13 @@ class Groups:
         slot.running = RunningGroup(group, slot.seen, self._surroundings(id, group, slot, folder))
         slot.running.start()
 
-    async def _end(self, slot: _Slot) -> None:
+    async def _end(self, slot: _Slot, grace: float = GRACE) -> None:
+        """Whole, also when whoever asked for it is cancelled: who asks next waits for the same end."""
         running, slot.running = slot.running, None
         if running is not None:
-            await running.stop()
+            slot.ending = asyncio.ensure_future(running.stop(grace))
+        if slot.ending is not None:
+            await asyncio.shield(slot.ending)
 
     def _surroundings(self, id: ResourceId, group: Group, slot: _Slot, folder: Path) -> Surroundings:
         before, generation = slot.seen.place, slot.seen.generation

@@ -16,7 +16,7 @@ from keyfob.clock import Clock
 from keyfob.errors import Problem
 from keyfob.hosts.container_instances import states
 from keyfob.hosts.container_instances.model import CannotRun, Container, Group
-from keyfob.hosts.container_instances.places import ImageMissing, Place, Started
+from keyfob.hosts.container_instances.places import GRACE, ImageMissing, Place, Started
 from keyfob.hosts.container_instances.states import Moment, Seen, SeenGroup, note
 from keyfob.hosts.workloads.logs import ProgramLog
 from keyfob.hosts.workloads.supervisor import FIRST_PAUSE, LONGEST_PAUSE, Restart, after_end
@@ -57,8 +57,8 @@ class RunningGroup:
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._guarded(), name="container group")
 
-    async def stop(self) -> None:
-        """Ends every container, and what they stood on."""
+    async def stop(self, grace: float = GRACE) -> None:
+        """Ends every container, and what they stood on: SIGTERM, and SIGKILL after `grace` seconds."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -66,7 +66,7 @@ class RunningGroup:
         if self._place is None:
             with contextlib.suppress(Problem):
                 await self._around.clear()
-        await self._close("Killing", "Stopping container {}")
+        await self._close("Killing", "Stopping container {}", grace)
         self._save()
 
     @property
@@ -235,7 +235,7 @@ class RunningGroup:
 
     # --- small things
 
-    async def _close(self, event: str, message: str) -> None:
+    async def _close(self, event: str, message: str, grace: float = GRACE) -> None:
         place, self._place = self._place, None
         for container in self.group.all:
             seen = self.seen.of(container.name)
@@ -243,7 +243,7 @@ class RunningGroup:
                 self._note(seen.events, event, message.format(container.name))
         if place is not None:
             with contextlib.suppress(Problem):
-                await place.close()
+                await place.close(grace)
         for container in self.group.all:
             seen = self.seen.of(container.name)
             if event and seen.current.state == states.RUNNING:
