@@ -69,6 +69,11 @@ class Running:
         return self._up and not self.sandbox.closed and self.program.state is State.RUNNING
 
     @property
+    def over(self) -> bool:
+        """Nothing starts it again: its sandbox has ended."""
+        return self.sandbox.closed or self.program.state is State.TERMINATED
+
+    @property
     def state(self) -> str:
         """As `instances` shows it: READY, STOPPED or UNKNOWN (WebApps.json, SiteRuntimeState)."""
         if self.up:

@@ -133,11 +133,11 @@ class Sites:
         """Its program, started if it is not running: it may not be up yet. Raises `SiteStopped`, `NoContent`, and
         `SandboxUnavailable` where there are none."""
         running = self._running.get(site.id.key)
-        if running is not None and not running.sandbox.closed:
+        if running is not None and not running.over:
             return running
         async with self._lock(site.id.key):
             running = self._running.get(site.id.key)
-            if running is not None and not running.sandbox.closed:
+            if running is not None and not running.over:
                 return running
             if running is not None:
                 await self._put_away(site.id.key)
@@ -165,7 +165,7 @@ class Sites:
         Raises `SiteStopped`, `NoContent` and `NotUp`."""
         while True:
             running = self._running.get(id.key)
-            if running is None or running.sandbox.closed:
+            if running is None or running.over:
                 site = await self._reader.read(id)
                 if site is None:
                     raise NotFound("There is no such site any more.", code="SiteNotFound")
