@@ -28,6 +28,9 @@ PAUSE = "localhost/keyfob/pause:1"
 PROGRAMS = ("podman", "docker")
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
+LOG_SIZE = "max-size=16mb"
+"""Of the file that Podman writes; a program that prints without end must not fill the disk."""
+
 AT_ONCE = 4
 """Commands of an engine at a time: with many groups a start of the server would else begin with as many."""
 
@@ -162,7 +165,7 @@ class Engine:
         if run.read_only:
             arguments.append("--read-only")
         if run.log and self.program == "podman":  # docker's logs lie where docker wants them
-            arguments += ["--log-driver", "k8s-file", "--log-opt", f"path={run.log}"]
+            arguments += ["--log-driver", "k8s-file", "--log-opt", f"path={run.log}", "--log-opt", LOG_SIZE]
         if run.command:
             arguments += ["--entrypoint", run.command[0]]
         with _environment_file(run.environment) as (path, passed):
@@ -204,7 +207,7 @@ class Engine:
             await self._run("stop", "--time", f"{grace:.0f}", *names)
 
     async def remove(self, names: Sequence[str]) -> None:
-        """In this order, at once, running or not; also of what is not there."""
+        """At once, running or not; also of what is not there. What others depend on goes after them."""
         at_once = ("--time", "0") if self.program == "podman" else ()  # which otherwise waits for ten seconds
         if names:
             await self._run("rm", "--force", "--volumes", *at_once, *names)

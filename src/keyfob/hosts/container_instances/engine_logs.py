@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from keyfob.hosts.workloads.logs import ProgramLog
+from keyfob.hosts.workloads.logs import KEPT, LONGEST, ProgramLog
+
+AT_ONCE = 2 * KEPT
+"""Bytes that are read at a time; what lies before them is passed over, since no more is kept."""
 
 _STREAMS = {"stdout": "out", "stderr": "err"}
 
@@ -28,31 +33,41 @@ class EngineLog:
         self._path = path
         self._log = log
         self._at = 0
+        self._file = 0
+        """Which file: an engine puts a large one aside and begins another."""
+
         self._begun: dict[str, str] = {}
 
     def pour(self, *, last: bool = False) -> None:
         """What has come since the last time. `last`: nothing more will, so an unfinished line is a line."""
-        try:
-            with open(self._path, "rb") as file:
-                file.seek(self._at)
-                data = file.read()
-        except OSError:
-            data = b""
+        data = self._read()
         whole = data.rfind(b"\n") + 1
         self._at += whole
-        for line in data[:whole].split(b"\n")[:-1]:
-            part = parse(line.decode("utf-8", "replace"))
-            if part is not None:
-                self._take(part)
+        parts = (parse(line.decode("utf-8", "replace")) for line in data[:whole].split(b"\n")[:-1])
+        self._log.write_all([line for part in parts if part is not None for line in self._lines(part)])
         if last:
-            for stream, text in self._begun.items():
-                self._log.write(stream, text)
+            self._log.write_all([(stream, text, "") for stream, text in self._begun.items()])
             self._begun.clear()
 
-    def _take(self, part: Part) -> None:
+    def _read(self) -> bytes:
+        try:
+            with open(self._path, "rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != self._file or found.st_size < self._at:
+                    self._file, self._at = found.st_ino, 0
+                self._at = max(self._at, found.st_size - AT_ONCE)
+                file.seek(self._at)
+                return file.read(AT_ONCE)
+        except OSError:
+            return b""
+
+    def _lines(self, part: Part) -> Iterator[tuple[str, str, str]]:
         text = self._begun.pop(part.stream, "") + part.text
+        while len(text) > LONGEST:
+            yield part.stream, text[:LONGEST], part.at
+            text = text[LONGEST:]
         if part.whole:
-            self._log.write(part.stream, text, at=part.at)
+            yield part.stream, text, part.at
         else:
             self._begun[part.stream] = text
 

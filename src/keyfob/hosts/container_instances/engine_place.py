@@ -91,8 +91,13 @@ async def find_place(ground: Ground, group: Group) -> EnginePlace | None:
 
 async def clear(ground: Ground) -> None:
     """Remove whatever the engine has of the group. Raises EngineFailed."""
-    found = await ground.engine.labelled(f"{GROUP}={ground.owner}")
-    await ground.engine.remove([one.id for one in sorted(found, key=lambda one: not one.labels.get(CONTAINER))])
+    await remove(ground.engine, await ground.engine.labelled(f"{GROUP}={ground.owner}"))
+
+
+async def remove(engine: Engine, found: Sequence[Known]) -> None:
+    """Remove these: networks after the containers that share them."""
+    await engine.remove([one.id for one in found if one.labels.get(CONTAINER)])
+    await engine.remove([one.id for one in found if not one.labels.get(CONTAINER)])
 
 
 class EnginePlace:

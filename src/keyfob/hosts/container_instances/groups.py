@@ -324,9 +324,7 @@ class Groups:
             with contextlib.suppress(Problem):
                 found = await engine.labelled(f"{SERVER}={self.node}")
                 gone = [one for one in found if one.labels.get(engine_place.GROUP) not in owners]
-                await engine.remove(
-                    [one.id for one in sorted(gone, key=lambda one: not one.labels.get(engine_place.CONTAINER))]
-                )
+                await engine_place.remove(engine, gone)
 
 
 async def _reach(pid: int) -> None:

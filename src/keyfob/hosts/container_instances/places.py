@@ -64,7 +64,8 @@ class Place(Protocol):
 
 
 def lay_volumes(group: Group, folder: Path, *, keep: bool = False) -> dict[str, Path]:
-    """The folders of the group's volumes: anew, or with what is in them. `folder` is closed to others (0700), so that
+    """The folders of the group's volumes: anew, or with what is in them, which is left alone: a container may have put
+    a link in the place of a file. `folder` is closed to others (0700), so that
     the wide modes below are for the containers' users, whoever those are."""
     volumes = folder / "volumes"
     if not keep:
@@ -74,7 +75,7 @@ def lay_volumes(group: Group, folder: Path, *, keep: bool = False) -> dict[str, 
         path = volumes / str(number)
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777 if volume.files is None else 0o755)
-        for name, content in (volume.files or {}).items():
+        for name, content in (volume.files or {}).items() if not keep else ():
             (path / name).write_bytes(content)
             (path / name).chmod(0o644)
         made[volume.name] = path
