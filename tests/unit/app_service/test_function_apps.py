@@ -37,7 +37,7 @@ def read(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="open", auth_level=func.AuthLevel.ANONYMOUS)
 async def opened(req: func.HttpRequest) -> str:
-    return "open " + os.environ["GREETING"] + str([n for n in os.environ if "KEY" in n])
+    return "open " + os.environ["GREETING"] + str([n for n in os.environ if n == "functions.keys"])
 
 @app.timer_trigger(schedule="* * * * * *", arg_name="timer")
 def tick(timer: func.TimerRequest) -> None:
@@ -160,8 +160,124 @@ async def test_a_functions_own_key(starting: Start, content: dict[str, str | byt
     assert (await status(read), await status(own)) == (200, 401), "the same after a restart"
 
 
+async def test_keys_of_ones_own_choosing(starting: Start, content: dict[str, str | bytes], tmp_path: Path) -> None:
+    place: Place = await starting()
+    app = await function_app(place, "fn-own")
+    await place.deploy("fn-own", content)
+    host, function = f"{place.id('fn-own')}/host/default", f"{place.id('fn-own')}/functions/opened"
+
+    async def status(key: str, path: str = "/api/read") -> int:
+        found = await place.send("GET", f"https://fn-own.azurewebsites.net{path}", {"x-functions-key": key})
+        return int(found.status)
+
+    async def put(path: str, value: str | None = None) -> tuple[int, str]:
+        properties = {"name": path.rpartition("/")[2]} | ({"value": value} if value is not None else {})
+        answer = await place.arm("PUT", path, {"properties": properties})
+        return answer.status, answer.json()["properties"]["value"]
+
+    first = await place.ok("POST", f"{host}/listkeys")
+    made = await place.arm("PUT", f"{host}/functionKeys/Mine", {"properties": {"name": "Mine", "value": "chosen-one"}})
+    assert (made.status, made.json()) == (
+        201,
+        {
+            "id": f"{app['id']}/host/default/functionKeys/Mine",
+            "name": "Mine",
+            "type": "Microsoft.Web/sites/host/functionKeys",
+            "location": "West Europe",
+            "properties": {"name": "Mine", "value": "chosen-one"},
+        },
+    )
+    assert await status("chosen-one") == 200
+    # renewed: by a value, then by none
+    assert await put(f"{host}/functionKeys/mine", "chosen-two") == (200, "chosen-two")
+    assert (await status("chosen-one"), await status("chosen-two")) == (401, 200)
+    code, third = await put(f"{host}/functionkeys/mine", "")
+    assert (code, len(third) > 40, await status("chosen-two"), await status(third)) == (200, True, 401, 200)
+    # the key that every app has
+    code, renewed = await put(f"{host}/functionKeys/default")
+    assert (code, await status(first["functionKeys"]["default"]), await status(renewed)) == (200, 401, 200)
+    assert (await place.arm("DELETE", f"{host}/functionKeys/default")).status == 204
+    assert (await place.arm("DELETE", f"{host}/functionKeys/default")).status == 404
+    assert await status(renewed) == 401
+    # the master key
+    for path, value in ((f"{host}/systemKeys/_master", "chosen-master"), (f"{host}/masterKey/_master", "chosen-last")):
+        assert await put(path, value) == (200, value)
+    old = [first["masterKey"], "chosen-master", third, "chosen-last"]
+    assert [await status(key, "/admin/host/status") for key in old] == [401, 401, 401, 200]
+    assert await put(f"{host}/systemKeys/events", "chosen-system") == (201, "chosen-system")
+    assert await status("chosen-system") == 401, "a system key opens no function"
+    # a function's own
+    assert await put(f"{function}/keys/partner", "chosen-partner") == (201, "chosen-partner")
+    assert (await place.ok("POST", f"{function}/listkeys"))["partner"] == "chosen-partner"
+    assert await status("chosen-partner") == 401, "another function's"
+    listed = await place.ok("POST", f"{host}/listkeys")
+    assert listed == {
+        "masterKey": "chosen-last",
+        "functionKeys": {"mine": third},
+        "systemKeys": {"events": "chosen-system"},
+    }
+    written = [path.read_bytes() for path in (tmp_path / "data").glob("*") if path.is_file()]
+    assert not [data for data in written if b"chosen-" in data or third.encode() in data]
+    assert "chosen-" not in place.log(place.id("fn-own"))
+    place = await starting()
+    assert await place.ok("POST", f"{host}/listkeys") == listed
+    assert (await status(third), await status(renewed), await status("chosen-two")) == (200, 401, 401)
+    assert (await place.arm("DELETE", f"{function}/keys/partner")).status == 204
+    # one of the same name has none of them
+    await place.ok("DELETE", place.id("fn-own"))
+    await function_app(place, "fn-own")
+    assert list((await place.ok("POST", f"{host}/listkeys"))["functionKeys"]) == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "properties", "status"),
+    [
+        ("DELETE", "host/default/systemKeys/_master", None, 400),
+        ("DELETE", "host/default/masterKey/_master", None, 400),
+        ("DELETE", "host/default/functionKeys/none", None, 404),
+        ("DELETE", "host/default/systemKeys/default", None, 404),
+        ("PUT", "host/default/functionKeys/a", {"value": 3}, 400),
+        ("PUT", "host/default/functionKeys/a", {"value": "x" * 600}, 400),
+        ("PUT", "host/default/functionKeys/a", {"value": "a\nb"}, 400),
+        ("PUT", "host/default/functionKeys/a%20b", {"value": "x"}, 400),
+        ("PUT", "host/default/functionKeys/a", [], 400),
+        ("PUT", "functions/none/keys/a", {"value": "x"}, 404),
+    ],
+)
+async def test_keys_that_are_refused(place: Place, method: str, path: str, properties: Any, status: int) -> None:
+    await function_app(place, "fn-refused")
+    body = {"properties": properties} if properties is not None else None
+    assert (await place.arm(method, f"{place.id('fn-refused')}/{path}", body)).status == status
+
+
+async def test_a_template_sets_a_host_key(place: Place) -> None:
+    """As learn.microsoft.com, functions-infrastructure-as-code, "Create a host key" has it."""
+    await function_app(place, "fn-template")
+    key = {
+        "type": "Microsoft.Web/sites/host/functionKeys",
+        "apiVersion": "2022-09-01",
+        "name": "fn-template/default/my_custom_key",
+        "properties": {"name": "my_custom_key", "value": "of-the-template"},
+    }
+    template = {
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+        "contentVersion": "1.0.0.0",
+        "resources": [key],
+    }
+    deployment = f"{place.group}/providers/Microsoft.Resources/deployments/keys"
+    await place.ok("PUT", deployment, {"properties": {"mode": "Incremental", "template": template}}, "2024-03-01")
+    ended: list[Any] = []
+    while not ended or ended[-1]["properties"]["provisioningState"] in ("Accepted", "Running"):
+        ended.append(await place.ok("GET", deployment, version="2024-03-01"))
+    assert ended[-1]["properties"]["provisioningState"] == "Succeeded", ended[-1]
+    listed = await place.ok("POST", f"{place.id('fn-template')}/host/default/listkeys")
+    assert listed["functionKeys"]["my_custom_key"] == "of-the-template"
+
+
 async def test_settings_reach_functions_and_keys_do_not(place: Place, content: dict[str, str | bytes]) -> None:
     await function_app(place, "fn-open")
+    settings = {"GREETING": "hi", "PYTHONPATH": "/home/data", "functions.keys": "{}", "FUNCTIONS_KEYS": "{}"}
+    await place.settings(place.id("fn-open"), settings)
     await place.deploy("fn-open", content)
     found = await place.send("GET", "https://fn-open.azurewebsites.net/api/open")
     assert (found.status, found.body) == (200, b"open hi[]")
@@ -171,7 +287,7 @@ async def test_settings_reach_functions_and_keys_do_not(place: Place, content: d
     )
     assert status.json()["state"] == "Running"
     log = place.log(place.id("fn-open"))
-    assert "Executing 'Functions.opened'" in log
+    assert "[Information]   Executing 'Functions.opened'" in log
     assert keys["masterKey"] not in log
 
 

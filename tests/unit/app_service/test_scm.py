@@ -275,3 +275,17 @@ async def test_package_that_is_run_as_it_is_is_kept_and_not_built(place: Place) 
         assert answer.status == 200, answer.body
     said = await place.get("shop")
     assert said["text"] == [f"{answer.headers['scm-deployment-id']}.zip", "packagename.txt"]
+
+
+async def test_dump_has_the_logs(place: Place) -> None:
+    import io
+    import zipfile
+
+    await place.site("shop")
+    deployed = await place.deploy("shop", {"main.py": server()})
+    await place.get("shop", "/seen")
+    await place.until(lambda: "asked for /seen" in place.log(place.id("shop")))
+    answer = await place.send("GET", f"{SCM}/dump", await place.credentials(place.id("shop")))
+    archive = zipfile.ZipFile(io.BytesIO(answer.body))
+    assert b"asked for /seen" in archive.read("LogFiles/app.log")
+    assert b"Deployment successful." in archive.read(f"deployments/{deployed.headers['scm-deployment-id']}/log.log")

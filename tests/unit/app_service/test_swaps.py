@@ -88,3 +88,48 @@ async def test_swap_whose_files_had_not_followed_is_finished_by_the_next_server(
         "of next",
         "of live",
     ]
+
+
+async def test_who_may_only_touch_a_slot_cannot_swap_into_production(place: Place) -> None:
+    from keyfob.access.assignments import assign
+    from keyfob.declare import Caller, Change
+    from keyfob.errors import Forbidden
+    from keyfob.hosts.app_service.settings import Settings
+    from keyfob.hosts.app_service.swap import Swap
+    from keyfob.resource_id import ResourceId
+
+    await place.site("shop")
+    made = await place.site("shop", "staging", identity={"type": "SystemAssigned"})
+    known = place.client.operator
+    slot = ResourceId.parse(place.id("shop", "staging"))
+    principal = made["identity"]["principalId"]
+    caller = Caller(tenant_id=known["tenant_id"], principal_id=principal, name="slot only")
+    swap = Swap(Settings(b"x" * 32), lambda row: False, guard=place.app.guard, ids=place.app.hosts._ids)
+
+    async def tried() -> None:
+        async with place.app.store.transaction() as tx:
+            change = Change(
+                transaction=tx,
+                id=slot,
+                method="POST",
+                before=None,
+                body={"targetSlot": "production"},
+                caller=caller,
+                cloud=place.sites._reader._clouds["AzureCloud"],
+                tenant_id=known["tenant_id"],
+                api_version="2024-11-01",
+                now=0.0,
+            )
+            await swap(change)
+
+    async with place.app.store.transaction() as tx:
+        await assign(
+            tx,
+            tenant_id=known["tenant_id"],
+            scope=slot,
+            principal_id=principal,
+            role_definition_id="de139f84-1756-47ae-9be6-808fbbe84772",
+            now=0.0,
+        )
+    with pytest.raises(Forbidden, match=r"Microsoft\.Web/sites/slotsswap/Action"):
+        await tried()

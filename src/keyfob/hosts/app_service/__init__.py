@@ -101,7 +101,7 @@ def app_service(
         for route in (*runtime.routes(kind), *named.routes(kind), *functions.routes(kind, sites))
     ]
     return AppService(
-        provider=_provider(store, credentials, settings, Swap(settings, contents.pending), live),
+        provider=_provider(store, credentials, settings, Swap(settings, contents.pending, guard=guard, ids=ids), live),
         sites=sites,
         deployments=deployments,
         scm=scm,

@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 
+from keyfob.access.guard import Guard
 from keyfob.arm.model import Resource
 from keyfob.arm.resources import RESOURCES, get_resource, resource_not_found
-from keyfob.declare import Change
+from keyfob.clock import Ids
+from keyfob.declare import Action, Change
 from keyfob.errors import Conflict, InvalidInput
 from keyfob.hosts.app_service.model import SWAPPED
 from keyfob.hosts.app_service.settings import Settings
@@ -52,13 +54,20 @@ Pending = Callable[[Resource], bool]
 
 
 class Swap:
-    def __init__(self, settings: Settings, pending: Pending) -> None:
+    """`POST {site or slot}/slotsswap`. The engine has asked about the slot that is addressed; the other one is written
+    as well, so it is asked about too: who may only touch a slot cannot put anything into production."""
+
+    def __init__(self, settings: Settings, pending: Pending, *, guard: Guard, ids: Ids) -> None:
         self._settings = settings
         self._pending = pending
+        self._guard = guard
+        self._ids = ids
 
     async def __call__(self, change: Change) -> Reply:
         ours = change.id
         theirs = _target(ours, change.body.get("targetSlot"))
+        action = Action(f"{theirs.type}/slotsswap/Action")
+        await self._guard.authorize(change.caller, action, theirs, request_id=self._ids.guid(), service="app_service")
         rows = [await _stored(change, id) for id in (ours, theirs)]
         if any(self._pending(row) for row in rows):
             raise Conflict("Another swap of these slots is not finished yet.", code="Conflict")

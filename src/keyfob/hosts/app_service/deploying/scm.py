@@ -10,6 +10,7 @@ import asyncio
 import io
 import logging
 import os
+import zipfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import IO, Any, NamedTuple
 
@@ -75,6 +76,8 @@ class Scm:
             ("GET", "logstream"): self._stream,
             ("GET", "logstream/*"): self._stream,
             ("GET", "api/logs/docker"): self._logs,
+            ("GET", "dump"): self._dump,
+            ("GET", "api/dump"): self._dump,
         }
 
     @staticmethod
@@ -227,6 +230,18 @@ class Scm:
                 }
             ]
         )
+
+    async def _dump(self, call: _Call) -> Reply:
+        """The log of the program and those of the deployments, as one archive."""
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+            lines = self._workshop.log_of(call.site.id).tail()
+            archive.writestr("LogFiles/app.log", "".join(f"{line}\n" for line in lines))
+            for one in self._deployments.all(call.site):
+                archive.writestr(
+                    f"deployments/{one.id}/log.log", "".join(f"{entry.at} {entry.message}\n" for entry in one.log)
+                )
+        return Reply(200, made.getvalue(), (), "application/zip")
 
     async def _stream(self, call: _Call) -> Reply:
         return Reply(200, content_type="text/plain; charset=utf-8", stream=self._lines(call.site))
