@@ -257,6 +257,7 @@ async def test_a_template_sets_a_host_key(place: Place) -> None:
         "type": "Microsoft.Web/sites/host/functionKeys",
         "apiVersion": "2022-09-01",
         "name": "fn-template/default/my_custom_key",
+        "location": "westeurope",
         "properties": {"name": "my_custom_key", "value": "of-the-template"},
     }
     template = {

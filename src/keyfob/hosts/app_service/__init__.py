@@ -76,7 +76,7 @@ def app_service(
     reader = SiteReader(store, clouds, settings)
     contents = Contents(workshop)
     named = References(store=store, reader=reader, tokens=tokens, ask=ask, ids=ids)
-    functions = FunctionApps(derived=DerivedKeys(master_key), reader=reader, workshop=workshop)
+    functions = FunctionApps(master_key=master_key, store=store, reader=reader, ids=ids)
     sites = Sites(
         reader=reader,
         contents=contents,
@@ -101,7 +101,9 @@ def app_service(
         for route in (*runtime.routes(kind), *named.routes(kind), *functions.routes(kind, sites))
     ]
     return AppService(
-        provider=_provider(store, credentials, settings, Swap(settings, contents.pending, guard=guard, ids=ids), live),
+        provider=_provider(
+            store, credentials, settings, Swap(settings, contents.pending, guard=guard, ids=ids), functions, live
+        ),
         sites=sites,
         deployments=deployments,
         scm=scm,
@@ -109,7 +111,12 @@ def app_service(
 
 
 def _provider(
-    store: Store, credentials: config.Credentials, settings: Settings, swap: Swap, live: Sequence[Route]
+    store: Store,
+    credentials: config.Credentials,
+    settings: Settings,
+    swap: Swap,
+    functions: FunctionApps,
+    live: Sequence[Route],
 ) -> Provider:
     types = [
         ResourceType(
@@ -121,8 +128,8 @@ def _provider(
             finish=plans.finished,
             note="A name for sites to stand on.",
         ),
-        *_site(SITE, credentials, settings, swap, unique((SITE,), operations.name_taken)),
-        *_site(SLOT, credentials, settings, swap, None),
+        *_site(SITE, credentials, settings, swap, functions, unique((SITE,), operations.name_taken)),
+        *_site(SLOT, credentials, settings, swap, functions, None),
     ]
     check = check_name_route(
         store,
@@ -140,7 +147,12 @@ def _provider(
 
 
 def _site(
-    kind: str, credentials: config.Credentials, settings: Settings, swap: Swap, claim: operations.Claim | None
+    kind: str,
+    credentials: config.Credentials,
+    settings: Settings,
+    swap: Swap,
+    functions: FunctionApps,
+    claim: operations.Claim | None,
 ) -> list[ResourceType]:
     """The type of sites, or of slots, and of what every one of them has."""
     actions: dict[str, PostAction] = {
@@ -178,11 +190,7 @@ def _site(
         ),
         _child(f"{kind}/hostNameBindings", Shaped(compute=operations.binding)),
         _child(f"{kind}/basicPublishingCredentialsPolicies", Shaped(compute=operations.policy)),
-        _child(
-            f"{kind}/host",
-            Shaped(),
-            actions={"listkeys": posting(f"{kind}/host", "listkeys", credentials.function_keys)},
-        ),
+        _child(f"{kind}/host", Shaped(), actions=functions.actions(kind)),
     ]
 
 

@@ -13,7 +13,6 @@ from keyfob.arm.resources import RESOURCES, get_resource, list_resources, resour
 from keyfob.arm.shapes import resource_path, resource_scope
 from keyfob.declare import Action, Call, Change, Route
 from keyfob.errors import InvalidInput, MethodNotAllowed, NotFound
-from keyfob.hosts.app_service.functions.keys import FunctionKeys
 from keyfob.hosts.app_service.model import API_VERSIONS, OPEN_CONFIG, SECRET_CONFIG, SPELLED
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
@@ -46,7 +45,7 @@ async def replace(change: Change, row: Resource, properties: Mapping[str, Any]) 
 
 
 class Credentials:
-    """What is derived for a site: its publishing password and its function keys."""
+    """What is derived for a site: its publishing password."""
 
     def __init__(self, derived: DerivedKeys, opened: Callable[[Resource], Mapping[str, Any]]) -> None:
         """`opened` gives the values of a row that is sealed."""
@@ -102,20 +101,6 @@ class Credentials:
         inner = " ".join(f"{name}={quoteattr(value)}" for name, value in said.items())
         text = f"<publishData><publishProfile {inner}></publishProfile></publishData>"
         return Reply(200, text.encode(), content_type="application/xml")
-
-    async def function_keys(self, change: Change) -> Reply:
-        """Those of the app that `host/default` belongs to."""
-        app = await get_resource(change.transaction, change.id.parent)
-        if app is None:
-            raise resource_not_found(change.id.parent)
-        keys = FunctionKeys(self._derived)
-        return Reply.json(
-            {
-                "masterKey": keys.master(app),
-                "functionKeys": {"default": keys.default(app)},
-                "systemKeys": {},
-            }
-        )
 
 
 def routes(store: Store, kind: str) -> tuple[Route, ...]:

@@ -39,6 +39,8 @@ class Site:
     connections: Mapping[str, Connection] = field(default_factory=dict, repr=False)
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """`config/web`."""
+    host_row: Resource | None = field(default=None, repr=False)
+    """`host/default` of a function app, with its sealed keys."""
 
     @property
     def name(self) -> str:
@@ -134,6 +136,7 @@ class SiteReader:
                 if isinstance(one, Mapping)
             },
             config=await self._config(id, "web"),
+            host_row=await get_resource(self._store, id.child("host", "default")),
         )
 
     async def find(self, cloud: Cloud, label: str) -> Resource:

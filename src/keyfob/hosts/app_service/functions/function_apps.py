@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keyfob.arm.keys import DerivedKeys
-from keyfob.arm.resources import resource_not_found
-from keyfob.arm.shapes import resource_path, resource_scope
-from keyfob.declare import Action, Call, Route
+from keyfob.arm.resources import get_resource, resource_not_found
+from keyfob.arm.shapes import answering, posting, resource_path, resource_scope
+from keyfob.clock import Ids
+from keyfob.declare import Action, Call, Change, PostAction, Route
 from keyfob.errors import NotFound, Unavailable
 from keyfob.hosts.app_service.functions.embedded.discovery import DEFAULT_SCRIPT
-from keyfob.hosts.app_service.functions.keys import FunctionKeys, HandedOut
+from keyfob.hosts.app_service.functions.key_routes import KeyRoutes
+from keyfob.hosts.app_service.functions.keys import FunctionKeys
 from keyfob.hosts.app_service.model import API_VERSIONS
-from keyfob.hosts.app_service.running.command import ENVIRONMENTS, Launch
+from keyfob.hosts.app_service.running.command import ENVIRONMENTS, Launch, interpreter
 from keyfob.hosts.app_service.running.environment import HOME, ROOT
+from keyfob.hosts.app_service.running.running import NotUp, Running
 from keyfob.hosts.app_service.running.sites import KindOfSite, NoContent, Sites
 from keyfob.hosts.app_service.site import Site, SiteReader
 from keyfob.hosts.workloads.forward import forward
-from keyfob.hosts.workloads.workshop import Workshop
+from keyfob.store.port import Store
 from keyfob.wire.http import Fields, Reply, Request
 
 PORT = 8080
@@ -28,18 +30,23 @@ EMBEDDED = Path(__file__).with_name("embedded")
 HOST_FOLDER = "/azure-functions-host"
 """Where Azure's own images have the host."""
 MODULE = "functions_host"
+START = f"import sys; sys.path.append({HOST_FOLDER!r}); from {MODULE}.__main__ import main; sys.exit(main())"
+"""No variable leads Python to the host: PYTHONPATH is the app's."""
+KEYS = "functions.keys"
+"""The variable with the digests of the keys. No app setting can have this name: their periods are rewritten."""
 STATE = f"{HOME}/data/Functions/timers"
 
 _PATIENCE = 60.0
 
 
 class FunctionApps:
-    """Made once. `kind` goes to `Sites`, `routes` to the provider."""
+    """Made once. `kind` goes to `Sites`, `routes` and `actions` to the provider."""
 
-    def __init__(self, *, derived: DerivedKeys, reader: SiteReader, workshop: Workshop) -> None:
-        self.keys = FunctionKeys(derived)
+    def __init__(self, *, master_key: bytes, store: Store, reader: SiteReader, ids: Ids) -> None:
+        self.keys = FunctionKeys(master_key)
         self._reader = reader
-        self._workshop = workshop
+        self._store = store
+        self._ids = ids
 
     @property
     def kind(self) -> KindOfSite:
@@ -53,18 +60,19 @@ class FunctionApps:
         described = any(content.glob("*/function.json"))
         if not described and not (content / site.setting("PYTHON_SCRIPT_FILE_NAME", DEFAULT_SCRIPT)).is_file():
             return None
+        python, notes = interpreter(site)
         home = next((name for name in ENVIRONMENTS if (content / name / "bin" / "python").exists()), "")
-        python = f"{ROOT}/{home}/bin/python" if home else "python3"
-        digests = self.keys.digests(site.resource, self._handed_out(site).names())
+        if home:
+            python, notes = f"{ROOT}/{home}/bin/python", []
         runtime = site.setting("FUNCTIONS_WORKER_RUNTIME", "python").lower()
-        notes = [] if runtime == "python" else [f"FUNCTIONS_WORKER_RUNTIME is '{runtime}': only Python runs here"]
+        if runtime != "python":
+            notes = [*notes, f"FUNCTIONS_WORKER_RUNTIME is '{runtime}': only Python runs here"]
         return Launch(
-            [python, "-m", MODULE, "--app", ROOT, "--port", str(PORT), "--state", STATE],
+            [python, "-c", START, "--app", ROOT, "--port", str(PORT), "--state", STATE],
             PORT,
             {
-                "PYTHONPATH": HOST_FOLDER,
                 "PYTHONUNBUFFERED": "1",
-                "FUNCTIONS_KEYS": json.dumps(digests),
+                KEYS: json.dumps(self.keys.of(site.resource, site.host_row).digests()),
                 "FUNCTIONS_WORKER_RUNTIME": "python",
                 "FUNCTIONS_EXTENSION_VERSION": "~4",
                 "AZURE_FUNCTIONS_ENVIRONMENT": "Production",
@@ -90,23 +98,50 @@ class FunctionApps:
         async def keys(call: Call) -> Reply:
             site = await self._site(call)
             found = await self._function(site, sites, call.parameters["functionName"])
-            return Reply.json({"default": await self._hand_out(site, sites, str(found["name"]))})
+            return Reply.json(await handed_out(call, site, found))
 
         async def secrets(call: Call) -> Reply:
             site = await self._site(call)
             found = await self._function(site, sites, call.parameters["functionName"])
-            key = await self._hand_out(site, sites, str(found["name"]))
+            shown = await handed_out(call, site, found)
+            key = shown.get("default") or next(iter(shown.values()), "")
             return Reply.json({"key": key, "trigger_url": f"{_invoke_url(site, found)}?code={key}"})
+
+        async def name_of(site: Site, name: str) -> str:
+            return str((await self._function(site, sites, name))["name"])
+
+        async def told(site: Site) -> None:
+            await self._tell(site, sites)
+
+        async def handed_out(call: Call, site: Site, found: Mapping[str, Any]) -> Mapping[str, str]:
+            return await named.hand_out(site, str(found["name"]), call.now)
 
         def row(method: str, word: str, action: str, operation: Any) -> Route:
             return Route(method, f"{path}/{word}", Action(f"{kind}/{action}"), operation, scope, API_VERSIONS)
 
+        named = KeyRoutes(store=self._store, keys=self.keys, ids=self._ids, site=self._site, told=told)
         return (
             row("GET", "functions", "functions/read", all_),
             row("GET", "functions/{functionName}", "functions/read", one_),
             row("POST", "functions/{functionName}/listkeys", "functions/listkeys/action", keys),
             row("POST", "functions/{functionName}/listsecrets", "functions/listsecrets/action", secrets),
+            *named.rows(kind, name_of),
         )
+
+    def actions(self, kind: str) -> dict[str, PostAction]:
+        """Of `host/default`. Triggers need not be told: the host reads them when it starts."""
+        return {
+            "listkeys": posting(f"{kind}/host", "listkeys", self._list_keys),
+            "sync": posting(f"{kind}/host", "sync", answering(204)),
+            "listsyncstatus": posting(f"{kind}/host", "listsyncstatus", answering(204)),
+        }
+
+    async def _list_keys(self, change: Change) -> Reply:
+        app = await get_resource(change.transaction, change.id.parent)
+        if app is None:
+            raise resource_not_found(change.id.parent)
+        keys = self.keys.of(app, change.before)
+        return Reply.json({"masterKey": keys.master, "functionKeys": keys.host, "systemKeys": keys.system})
 
     async def _site(self, call: Call) -> Site:
         site = await self._reader.read(call.scope)
@@ -131,36 +166,42 @@ class FunctionApps:
                 return found
         raise NotFound(f"Function '{name[:80]}' was not found in the function app '{site.name}'.", code="NotFound")
 
-    async def _hand_out(self, site: Site, sites: Sites, function: str) -> str:
-        """The function's own key, which its host knows before anybody else does."""
-        self._handed_out(site).add(function)
-        digests = self.keys.digests(site.resource, self._handed_out(site).names())
-        await self._ask(site, sites, "PUT", "/admin/keys", digests)
-        return self.keys.own(site.resource, function)
+    async def _tell(self, site: Site, sites: Sites) -> None:
+        """The app's host, where one runs, gets the keys as they are now; one that is started later begins with them."""
+        running = sites.running(site.id)
+        if running is None:
+            return
+        keys = await self.keys.read(self._store, site.resource)
+        try:
+            await running.ready()
+            await self._send(site, running, "PUT", "/admin/keys", keys.digests())
+        except (NotUp, OSError):
+            return  # it ended: whoever starts it again reads them
 
-    async def _ask(
-        self, site: Site, sites: Sites, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Reply:
+    async def _ask(self, site: Site, sites: Sites, method: str, path: str) -> Reply:
         """Asks the host, which is started if need be. Raises `NoContent`, `NotUp` and `Unavailable`."""
-        running = await sites.wake(site)
-        await running.ready()
+        return await self._send(site, await sites.up(site.id), method, path)
+
+    async def _send(
+        self, site: Site, running: Running, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Reply:
         request = Request(
             method,
             path,
             Fields(),
-            Fields([("x-functions-key", self.keys.master(site.resource))]),
+            Fields([("x-functions-key", self.keys.of(site.resource, None).platform)]),
             json.dumps(body).encode() if body is not None else b"",
             host=site.host,
             raw_path=path,
             peer="127.0.0.1",
         )
         reply = await forward(request, running.dial, patience=_PATIENCE)
-        if reply.stream is not None or reply.status >= 300:
+        if reply.stream is not None:
+            body_ = b"".join([part async for part in reply.stream])
+            reply = Reply(reply.status, body_, reply.headers)
+        if reply.status >= 300:
             raise Unavailable(f"The host of '{site.name}' answered {reply.status}; its log says more.")
         return reply
-
-    def _handed_out(self, site: Site) -> HandedOut:
-        return HandedOut(self._workshop.folder_of(site.id))
 
 
 def _invoke_url(site: Site, function: Mapping[str, Any]) -> str:

@@ -145,9 +145,14 @@ def _interpreter(site: Site, path: str) -> tuple[str, list[str]]:
     return "python3", notes
 
 
+def interpreter(site: Site) -> tuple[str, list[str]]:
+    """The Python of a site on this machine, and what its log should say about that."""
+    return _interpreter(site, os.environ.get("PATH", os.defpath))
+
+
 def build_python(site: Site) -> str:
     """What makes the environment of a site's content."""
-    return _interpreter(site, os.environ.get("PATH", os.defpath))[0]
+    return interpreter(site)[0]
 
 
 def _wsgi_module(content: Path) -> str | None:

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import json
+import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+log = logging.getLogger("host")
+
 DEFAULT_SCRIPT = "function_app.py"
+HTTP, TIMER = "httpTrigger", "timerTrigger"
+_SERVED = {one.lower(): one for one in (HTTP, TIMER, "http")}
+"""Types of bindings, by their lower case."""
+
+CONTEXT = "context"
+"""An argument of this name gets the context, unless a binding has the name."""
+
+CONSUMPTION_TIMEOUT, CONSUMPTION_LONGEST, OTHER_TIMEOUT = 300.0, 600.0, 1800.0
+"""Seconds a function may run (learn.microsoft.com, functions-scale, "Function app timeout duration")."""
+_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?")
 
 
 class AppError(Exception):
@@ -38,7 +53,13 @@ class Function:
     @property
     def kind(self) -> str:
         """`httpTrigger`, `timerTrigger`, …"""
-        return str(self.trigger["type"])
+        kind = str(self.trigger["type"])
+        return _SERVED.get(kind.lower(), kind)
+
+    @property
+    def unserved(self) -> Sequence[str]:
+        """Types of its bindings that this host does not serve."""
+        return [str(one["type"]) for one in self.bindings if str(one["type"]).lower() not in _SERVED]
 
     def __post_init__(self) -> None:
         triggers = [one for one in self.bindings if str(one.get("type", "")).lower().endswith("trigger")]
@@ -51,9 +72,13 @@ class HostFile:
     """`host.json`, as far as this host acts on it."""
 
     route_prefix: str = "api"
+    timeout: float | None = OTHER_TIMEOUT
+    """Seconds that a function may run; None: without end."""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """`logging.logLevel`: category → least level."""
 
 
-def read_host_file(folder: Path) -> HostFile:
+def read_host_file(folder: Path, settings: Mapping[str, str]) -> HostFile:
     """Raises AppError."""
     path = folder / "host.json"
     try:
@@ -64,8 +89,32 @@ def read_host_file(folder: Path) -> HostFile:
         raise AppError(f"Unable to parse host configuration file '{path}': {error}.") from None
     if not isinstance(content, dict) or content.get("version") != "2.0":
         raise AppError(f"The '{path}' file is missing required property 'version', which is \"2.0\".")
-    http = content.get("extensions", {}).get("http", {})
-    return HostFile(route_prefix=str(http.get("routePrefix", "api")).strip("/"))
+    http = _section(_section(content, "extensions"), "http")
+    levels = _section(_section(content, "logging"), "logLevel")
+    return HostFile(
+        route_prefix=str(http.get("routePrefix", "api")).strip("/"),
+        timeout=_timeout(content.get("functionTimeout"), consumption=settings.get("WEBSITE_SKU") == "Dynamic"),
+        levels={str(name): str(level) for name, level in levels.items()},
+    )
+
+
+def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = content.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _timeout(said: Any, *, consumption: bool) -> float | None:
+    if said is None:
+        return CONSUMPTION_TIMEOUT if consumption else OTHER_TIMEOUT
+    if str(said) == "-1" and not consumption:
+        return None
+    found = _SPAN.fullmatch(str(said))
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+    span = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    if span < 1 or (consumption and span > CONSUMPTION_LONGEST):
+        most = " and at most 00:10:00 on a Consumption plan" if consumption else ""
+        raise AppError(f"The functionTimeout of host.json is '{said}': it must be at least 00:00:01{most}.")
+    return span
 
 
 def discover(folder: Path, settings: Mapping[str, str]) -> list[Function]:
@@ -83,7 +132,17 @@ def discover(folder: Path, settings: Mapping[str, str]) -> list[Function]:
     for name in names:
         if names.count(name) > 1:
             raise AppError(f"Two functions have the name '{name}'.")
-    return [Function(one.name, one.call, one.bindings, one.folder, _is_disabled(one, settings)) for one in found]
+    return [replace(_served(one), disabled=_is_disabled(one, settings)) for one in found]
+
+
+def _served(function: Function) -> Function:
+    """A function with a binding that is not served here fails when it is called: what it sets would be lost."""
+    if function.kind not in (HTTP, TIMER) or not function.unserved:
+        return function
+    kinds = ", ".join(function.unserved)
+    return replace(
+        function, call=_failing(AppError(f"This host does not serve the binding {kinds} of '{function.name}'."))
+    )
 
 
 def _decorated(script: Path) -> list[Function]:
@@ -93,7 +152,7 @@ def _decorated(script: Path) -> list[Function]:
     apps = [one for one in apps if type(one).__name__ != "Blueprint"]
     if len(apps) != 1:
         raise AppError(f"{script.name} has {len(apps)} objects of FunctionApp at its top level; it needs exactly one.")
-    return [
+    found = [
         Function(
             name=str(each.get_function_name()),
             call=each.get_user_function(),
@@ -102,6 +161,10 @@ def _decorated(script: Path) -> list[Function]:
         )
         for each in apps[0].get_functions()
     ]
+    for function in found:
+        if wrong := mismatch(function):
+            raise AppError(f"Worker failed to index functions: {wrong}")
+    return found
 
 
 def _described(folder: Path) -> list[Function]:
@@ -116,12 +179,67 @@ def _described(folder: Path) -> list[Function]:
         script = (path.parent / described.get("scriptFile", "__init__.py")).resolve()
         if not script.is_relative_to(folder.resolve()) or not script.is_file():
             raise AppError(f"The function '{name}' names a scriptFile that is not there.")
-        entry = described.get("entryPoint", "main")
-        call = getattr(_load(script, f"{name}.{script.stem}" if script.stem != "__init__" else name), entry, None)
-        if not callable(call):
-            raise AppError(f"The function '{name}' has no '{entry}' in {script.name}.")
-        found.append(Function(name, call, bindings, str(path.parent), bool(described.get("disabled"))))
+        if described.get("entryPoint") is not None and not isinstance(described["entryPoint"], str):
+            raise AppError(f"The entryPoint of the function '{name}' is no name.")
+        call = _entry(script, name, described.get("entryPoint", "main"))
+        function = Function(name, call, bindings, str(path.parent), described.get("disabled") is True)
+        if wrong := mismatch(function):
+            log.error("Worker was unable to load function %s: '%s'", name, wrong)
+            function = replace(function, call=_failing(AppError(wrong)))
+        found.append(function)
     return found
+
+
+def _entry(script: Path, name: str, entry: str) -> Callable[..., Any]:
+    """The function's code. What cannot be loaded fails when it is called; the app's other functions run."""
+    try:
+        module = _load(script, f"{name}.{script.stem}" if script.stem != "__init__" else name)
+        call: Callable[..., Any] | None = getattr(module, entry, None)
+        if call is None or not callable(call):
+            raise AppError(f"cannot load the {name} function: there is no '{entry}' in {script.name}")
+    except Exception as error:
+        log.exception("Worker was unable to load function %s: '%s: %s'", name, type(error).__name__, error)
+        return _failing(error)
+    return call
+
+
+def _failing(error: Exception) -> Callable[..., Any]:
+    def fail(**_: Any) -> None:
+        raise error
+
+    fail.loads = False  # type: ignore[attr-defined]
+    return fail
+
+
+def mismatch(function: Function) -> str:
+    """What is wrong between a function's parameters and its bindings, in the words of Azure's Python worker
+    (azure-functions-python-worker, functions.py); "" when nothing is."""
+    start = f"cannot load the {function.name} function: "
+    if not getattr(function.call, "loads", True):
+        return ""
+    bound = set()
+    for binding in function.bindings:
+        name, direction = str(binding.get("name", "")), str(binding.get("direction", "in")).lower()
+        if direction == "inout":
+            return f'{start}"inout" bindings are not supported'
+        if name == "$return" and direction != "out":
+            return f'{start}"$return" binding must have direction set to "out"'
+        if name != "$return":
+            bound.add(name)
+    parameters = set(inspect.signature(function.call).parameters)
+    if CONTEXT not in bound:
+        parameters.discard(CONTEXT)
+    if parameters - bound:
+        return (
+            f"{start}the following parameters are declared in Python but not in the function definition "
+            f"(function.json or function decorators): {sorted(parameters - bound)}"
+        )
+    if bound - parameters:
+        return (
+            f"{start}the following parameters are declared in the function definition (function.json or function "
+            f"decorators) but not in Python: {sorted(bound - parameters)}"
+        )
+    return ""
 
 
 def _load(script: Path, name: str) -> ModuleType:

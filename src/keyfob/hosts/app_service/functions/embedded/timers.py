@@ -1,28 +1,38 @@
-"""Timer triggers: one thread waits for the next, each run has a thread of its own, and none overlaps itself."""
+"""Timer triggers: each has a thread of its own, which waits for the next time, runs the function, and waits again.
+
+So no run overlaps the one before: a time that comes while the function runs is kept, once, and follows at once. This is
+what azure-webjobs-sdk-extensions does (TimerListener.cs, ScheduleMonitor.cs), with a file in place of a blob.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from .discovery import AppError, Function, import_functions_library
-from .invocation import Invoker
+from .discovery import TIMER, AppError, Function, import_functions_library
+from .invocation import Failed, Invoker
+from .logs import HOST
 from .schedule import Cron, Every, parse_schedule
 
-log = logging.getLogger("host")
+log = logging.getLogger(HOST)
 
-TIMER = "timerTrigger"
 REASON = "Timer fired at {}"
+BY_HAND = "This function was programmatically called."
 MONITORED = timedelta(minutes=1)
 """Schedules that fire more often are not kept over a restart, as on Azure."""
+LOOKED_AT = 5
+"""Coming times that are logged, and that tell how often it fires."""
+NEVER = "0001-01-01T00:00:00+00:00"
+"""What a function is told of times that never were."""
 
 Now = Callable[[], datetime]
 
@@ -33,12 +43,14 @@ class _Timer:
     schedule: Cron | Every
     at_start: bool
     file: Path | None
-    """Where its last and next times are kept, None when they are not."""
+    """Where its times are kept, None when they are not."""
 
     next: datetime
-    past_due: bool = False
     last: datetime | None = None
-    busy: threading.Lock = field(default_factory=threading.Lock)
+    """When it was fired by its schedule."""
+    updated: datetime | None = None
+    past_due: bool = False
+    """A time was missed while nobody was there."""
 
 
 class Timers:
@@ -56,36 +68,25 @@ class Timers:
         self._now = now
         self._zone = _zone(settings)
         self._invoker = invoker
-        self._library: Any = None
         self._stopped = threading.Event()
-        self._writing = threading.Lock()
         self._timers = [self._made(one, settings, state) for one in functions if one.kind == TIMER and not one.disabled]
 
     @property
     def by_hand(self) -> Mapping[str, Callable[[], None]]:
-        """Name of a function, in lower case → what runs it now."""
-        return {one.function.name.lower(): lambda timer=one: self._run(timer, by_hand=True) for one in self._timers}  # type: ignore[misc]
+        """Name of a function, in lower case → what runs it now: beside its schedule, which does not change by it."""
+        return {one.function.name.lower(): lambda timer=one: self._call(timer, BY_HAND) for one in self._timers}  # type: ignore[misc]
 
     def run(self) -> None:
         """Until `stop`."""
         for timer in self._timers:
             log.info(
-                "The next 5 occurrences of the '%s' schedule will be: %s",
+                "The next %s occurrences of the '%s' schedule will be: %s",
+                LOOKED_AT,
                 timer.function.name,
-                ", ".join(self._occurrences(timer, 5)),
+                ", ".join(one.isoformat() for one in self._occurrences(timer.schedule, timer.next)),
             )
-            if timer.past_due or timer.at_start:
-                self._begin(timer)
-        while self._timers and not self._stopped.is_set():
-            soonest = min(self._timers, key=lambda timer: timer.next)
-            wait = (soonest.next - self._now()).total_seconds()
-            if wait > 0:
-                self._stopped.wait(min(wait, 3600))
-                continue
-            soonest.past_due = False
-            self._begin(soonest)
-            soonest.next = self._after(soonest.schedule, self._now())
-            self._keep(soonest)
+            threading.Thread(target=self._tend, args=(timer,), name=timer.function.name, daemon=True).start()
+        self._stopped.wait()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -94,79 +95,82 @@ class Timers:
         """Whether `stop` was called, waiting for it at most so many seconds: a signal's handler runs in between."""
         return self._stopped.wait(within)
 
-    def _begin(self, timer: _Timer) -> None:
-        threading.Thread(target=self._run, args=(timer,), name=timer.function.name, daemon=True).start()
+    # --- one timer
 
-    def _run(self, timer: _Timer, *, by_hand: bool = False) -> None:
-        if not timer.busy.acquire(blocking=False):
-            log.warning("'%s' is still running: this occurrence is skipped", timer.function.name)
-            return
+    def _tend(self, timer: _Timer) -> None:
+        about = {"function": timer.function.name}
+        if timer.past_due:
+            log.info("Function '%s' is past due on startup. Executing now.", timer.function.name, extra=about)
+            self._fire(timer)
+        elif timer.at_start:
+            log.info("Function '%s' is configured to run on startup. Executing now.", timer.function.name, extra=about)
+            self._fire(timer)
+        while not self._stopped.is_set():
+            wait = (timer.next - self._now()).total_seconds()
+            if wait > 0:
+                self._stopped.wait(min(wait, 3600))
+            else:
+                self._fire(timer)
+
+    def _fire(self, timer: _Timer) -> None:
+        at = self._now()
+        self._call(timer, REASON.format(at.isoformat()), past_due=timer.past_due)
+        timer.past_due = False
+        timer.last = timer.updated = at
+        timer.next = self._after(timer.schedule, at)
+        _keep(timer)
+
+    def _call(self, timer: _Timer, reason: str, *, past_due: bool = False) -> None:
+        status = {"Last": _text(timer.last), "Next": _text(timer.next), "LastUpdated": _text(timer.updated)}
+        request = import_functions_library().timer.TimerRequest(
+            past_due=past_due,
+            schedule_status=status if timer.file is not None else {},
+            schedule={"AdjustForDST": isinstance(timer.schedule, Cron)},
+        )
         try:
-            library = self._library = self._library or import_functions_library()
-            request = library.timer.TimerRequest(
-                past_due=timer.past_due and not by_hand,
-                schedule_status={
-                    "Last": _text(timer.last),
-                    "Next": _text(timer.next),
-                    "LastUpdated": _text(timer.last),
-                },
-                schedule={"AdjustForDST": True},
-            )
-            started = self._now()
-            reason = "This function was programmatically called." if by_hand else REASON.format(started.isoformat())
-            try:
-                self._invoker.run(timer.function, reason, request)
-            except Exception:
-                return  # logged; the schedule goes on
-            finally:
-                timer.last, timer.past_due = started, False
-                self._keep(timer)
-        finally:
-            timer.busy.release()
+            self._invoker.run(timer.function, reason, request)
+        except Failed:
+            return  # logged; the schedule goes on
 
     def _made(self, function: Function, settings: Mapping[str, str], state: Path) -> _Timer:
-        trigger = function.trigger
+        trigger, now = function.trigger, self._now()
         try:
             schedule = parse_schedule(str(trigger.get("schedule", "")), settings)
-            following = self._after(schedule, self._now())
-            often = self._after(schedule, following) - following < MONITORED
+            coming = self._occurrences(schedule, self._after(schedule, now))
         except ValueError as error:
             raise AppError(f"The schedule of '{function.name}' cannot be used: {error}.") from None
+        often = any(later - sooner < MONITORED for sooner, later in itertools.pairwise(coming))
         monitored = not often and trigger.get("useMonitor") is not False
         timer = _Timer(
             function=function,
             schedule=schedule,
             at_start=trigger.get("runOnStartup") is True,
             file=state / f"{function.name}.json" if monitored else None,
-            next=following,
+            next=coming[0],
+            updated=now,
         )
-        kept = _read(timer.file)
-        timer.last = kept.get("Last")
-        missed = kept.get("Next")
-        timer.past_due = missed is not None and missed <= self._now()
-        if timer.past_due or missed is None:
-            self._keep(timer)
+        if timer.file is not None:
+            self._recall(timer, _read(timer.file), now)
         return timer
 
-    def _keep(self, timer: _Timer) -> None:
-        if timer.file is None:
-            return
-        timer.file.parent.mkdir(parents=True, exist_ok=True)
-        content = {"Last": _text(timer.last), "Next": _text(timer.next), "LastUpdated": _text(self._now())}
-        temporary = timer.file.with_suffix(".new")
-        with self._writing:
-            temporary.write_text(json.dumps(content), "utf-8")
-            os.replace(temporary, timer.file)
+    def _recall(self, timer: _Timer, kept: Mapping[str, datetime], now: datetime) -> None:
+        """What was kept says whether a time was missed. Where the schedule is another by now, what it would have said
+        after the last run counts."""
+        since = kept.get("Last") or kept.get("LastUpdated")
+        if since is not None:
+            timer.last, timer.updated = kept.get("Last"), kept.get("LastUpdated") or now
+            timer.next = self._after(timer.schedule, since)
+            timer.past_due = timer.next < now
+        _keep(timer)
 
     def _after(self, schedule: Cron | Every, moment: datetime) -> datetime:
         """On the clock of the app's time zone; by UTC else."""
         return schedule.after(moment.astimezone(self._zone).replace(tzinfo=None)).replace(tzinfo=self._zone)
 
-    def _occurrences(self, timer: _Timer, count: int) -> list[str]:
-        found, at = [], timer.next
-        for _ in range(count):
-            found.append(at.isoformat())
-            at = self._after(timer.schedule, at)
+    def _occurrences(self, schedule: Cron | Every, first: datetime) -> list[datetime]:
+        found = [first]
+        while len(found) < LOOKED_AT:
+            found.append(self._after(schedule, found[-1]))
         return found
 
 
@@ -178,16 +182,30 @@ def _zone(settings: Mapping[str, str]) -> ZoneInfo:
         raise AppError(f"WEBSITE_TIME_ZONE is '{name}', which is no time zone of this machine.") from None
 
 
-def _read(file: Path | None) -> dict[str, datetime]:
+def _read(file: Path) -> dict[str, datetime]:
     """What is kept and can be read."""
-    if file is None:
-        return {}
     try:
         content = json.loads(file.read_text("utf-8"))
-        return {name: datetime.fromisoformat(content[name]) for name in ("Last", "Next") if content.get(name)}
+        found = {name: datetime.fromisoformat(content[name]) for name in ("Last", "LastUpdated") if content.get(name)}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+    return {name: moment for name, moment in found.items() if moment.tzinfo is not None and moment.year > 1}
 
 
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _keep(timer: _Timer) -> None:
+    """Whole or not at all."""
+    if timer.file is None:
+        return
+    timer.file.parent.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {
+        "Last": _text(timer.last),
+        "Next": _text(timer.next),
+        "LastUpdated": _text(timer.updated),
+    }
+    temporary = timer.file.with_suffix(".new")
+    temporary.write_text(json.dumps(content), "utf-8")
+    os.replace(temporary, timer.file)
+
+
+def _text(moment: datetime | None) -> str:
+    return NEVER if moment is None else moment.isoformat()
