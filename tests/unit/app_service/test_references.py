@@ -130,6 +130,7 @@ async def test_what_cannot_be_fetched_stays_the_text_and_says_why(place: Place) 
     assert (seen["DENIED"], seen["BAD"]) == (BY_URI, "@Microsoft.KeyVault(SecretUri=nothing)")
     told = await statuses(place, place.id("shop"))
     assert told["DENIED"]["status"] == "AccessToKeyVaultDenied"
+    assert "the reference of DENIED is not resolved: AccessToKeyVaultDenied." in place.log(place.id("shop"))
     assert (
         "does not have secrets get permission" in told["DENIED"]["details"] or "Forbidden" in told["DENIED"]["details"]
     )

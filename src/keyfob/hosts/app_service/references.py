@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -38,6 +38,9 @@ _VERSION = "7.4"
 """api-version of the vault's door."""
 
 SYSTEM = "SystemAssigned"
+
+REMEMBERED = 1_000
+"""Sites of which is known what became of their references."""
 
 _WORDS = {
     "Resolved": "Reference has been successfully resolved.",
@@ -90,7 +93,13 @@ class References:
             name: Connection(_given(one.value, found["connectionstrings"].get(name)), one.type)
             for name, one in site.connections.items()
         }
-        return Resolved(settings, connections)
+        notes = [
+            f"the reference of {name} is not resolved: {outcome.status}. {outcome.why}".rstrip()
+            for holder in _HOLDERS
+            for name, outcome in found[holder].items()
+            if outcome.status != "Resolved"
+        ]
+        return Resolved(settings, connections, notes)
 
     async def _resolve(self, site: Site) -> Mapping[str, Mapping[str, Outcome]]:
         holders = {
@@ -102,11 +111,19 @@ class References:
             for name, text in values.items():
                 if matched := _REFERENCE.fullmatch(text.strip()):
                     found[holder][name] = await self._outcome(site, text, matched[1])
-        self._outcomes[site.id.key] = (site.form, found)
+        self._remember(site, found)
         return found
 
-    def forget(self, key: str) -> None:
-        self._outcomes.pop(key, None)
+    def _remember(self, site: Site, found: Mapping[str, Mapping[str, Outcome]]) -> None:
+        """What became of them, and no secret."""
+        told = {
+            holder: {name: replace(outcome, secret="") for name, outcome in outcomes.items()}
+            for holder, outcomes in found.items()
+        }
+        self._outcomes.pop(site.id.key, None)
+        self._outcomes[site.id.key] = (site.form, told)
+        while len(self._outcomes) > REMEMBERED:
+            del self._outcomes[next(iter(self._outcomes))]
 
     # --- one reference
 

@@ -46,6 +46,8 @@ class Resolved:
 
     settings: Mapping[str, str] = field(repr=False)
     connections: Mapping[str, Connection] = field(repr=False)
+    notes: Sequence[str] = ()
+    """Sentences for the site's log: what could not be resolved."""
 
 
 class Resolve(Protocol):
@@ -270,7 +272,7 @@ class Sites:
         if launch is None:
             raise NoContent("The content of this site has no program that could be started.")
         resolved = await self._resolve(site)
-        for note in launch.notes:
+        for note in (*launch.notes, *resolved.notes):
             log.write("host", note)
         sandbox = await self._workshop.open(
             site.id, grafts=[*self._contents.grafts(site, content), *launch.grafts], environment={"HOME": "/home"}
