@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from keyfob.directory.seal import Seal, WrongMasterKey
 from keyfob.errors import InvalidInput
 from keyfob.hosts.container_instances import states
 from keyfob.hosts.container_instances.model import CannotRun, check_container, read_group, secret_files
+from keyfob.hosts.container_instances.places import lay_volumes
 from keyfob.hosts.container_instances.secrets import NONE, SecretsSeal, collect
 from keyfob.hosts.container_instances.states import Moment, Seen, SeenGroup, note, shown
 from keyfob.hosts.workloads.supervisor import Restart
@@ -135,3 +137,19 @@ def test_a_state_that_ended_becomes_the_previous_one() -> None:
     seen.become(Moment("Waiting", "CrashLoopBackOff"))
     seen.become(Moment("Running", started=4))
     assert seen.previous == Moment("Terminated", "Error", 1, 2, 3)
+
+
+def test_a_volume_that_is_kept_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """A container may write to a secret volume, and its links mean the machine's files here."""
+    files = {"key": base64.b64encode(b"a secret").decode()}
+    given = {"osType": "Linux", "containers": [container()], "volumes": [{"name": "v"}]}
+    group = read_group(given, {"variables": {}, "volumes": {"v": files}})
+    file = lay_volumes(group, tmp_path)["v"] / "key"
+    assert file.read_bytes() == b"a secret"
+    (tmp_path / "machine").write_text("of the machine")
+    file.unlink()
+    file.symlink_to(tmp_path / "machine")
+    lay_volumes(group, tmp_path, keep=True)
+    assert (tmp_path / "machine").read_text() == "of the machine"
+    assert lay_volumes(group, tmp_path)["v"].joinpath("key").read_bytes() == b"a secret"
+    assert (tmp_path / "machine").read_text() == "of the machine"

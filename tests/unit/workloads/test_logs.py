@@ -97,3 +97,30 @@ async def test_a_pipe_becomes_lines(log: ProgramLog) -> None:
     os.close(descriptor)
     await until(lambda: "rest" in texts(log))
     assert texts(log) == ["abc", "de", "", "z" * logs.LONGEST, "zzzzz", "rest"]
+
+
+class Pipe(asyncio.ReadTransport):
+    """Counts how often somebody asked to be spared."""
+
+    paused = resumed = 0
+
+    def pause_reading(self) -> None:
+        self.paused += 1
+
+    def resume_reading(self) -> None:
+        self.resumed += 1
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_a_program_that_floods_its_log_waits(log: ProgramLog, tmp_path: Path) -> None:
+    pipe, pouring = Pipe(), logs.Pouring(log, "out")
+    pouring.connection_made(pipe)
+    pouring.data_received(b"a line\n" * 10)
+    assert pipe.paused == 0
+    pouring.data_received(b"\n" * 70_000 + b"the last\n")
+    assert (pipe.paused, pipe.resumed) == (1, 0)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * logs.KEPT
+    assert texts(log, 1) == ["the last"]
+    await until(lambda: pipe.resumed == 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from keyfob.clock import Clock
 
@@ -17,6 +18,9 @@ KEPT = 1_000_000
 
 LONGEST = 16_000
 """Bytes of one line; what is longer is cut into several."""
+
+PACE = 50_000
+"""Lines a second that are taken of one stream: a program that prints more waits, and nobody else."""
 
 BEHIND = 1_000
 """Lines that a slow follower may be behind before it misses the oldest."""
@@ -46,22 +50,34 @@ class ProgramLog:
         self._size = path.stat().st_size if path.exists() else 0
 
     def write(self, stream: str, text: str, *, at: str = "") -> None:
-        """One line, of now or of another time. What the disk refuses is lost, never the program."""
-        now = datetime.fromtimestamp(self._clock.now(), UTC)
-        at = at or now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = Line(at, stream, text)
-        data = f"{at} {stream} {text}\n".encode("utf-8", "replace")
-        try:
-            if self._size + len(data) > KEPT and self._size:
-                os.replace(self._path, self._older)
-                self._size = 0
-            with open(self._path, "ab", opener=_private) as file:
-                file.write(data)
-            self._size += len(data)
-        except OSError:
-            pass
+        """One line, of now or of another time."""
+        self.write_all([(stream, text, at)])
+
+    def write_all(self, given: Iterable[tuple[str, str, str]]) -> None:
+        """(stream, text, time), "" for now. What the disk refuses is lost, never the program."""
+        now = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        lines = [Line(at or now, stream, text) for stream, text, at in given]
+        with contextlib.suppress(OSError):
+            self._keep([f"{at} {stream} {text}\n".encode("utf-8", "replace") for at, stream, text in lines])
         for follower in self._followers:
-            follower.hear(line)
+            follower.hear(lines)
+
+    def _keep(self, lines: list[bytes]) -> None:
+        """The file is opened once for as many lines as fit: one at a time, a program that prints would stop us all."""
+        start, size = 0, self._size
+        for number, line in enumerate(lines):
+            if size + len(line) > KEPT and size:
+                self._append(lines[start:number])
+                os.replace(self._path, self._older)
+                start, self._size, size = number, 0, 0
+            size += len(line)
+        self._append(lines[start:])
+
+    def _append(self, lines: list[bytes]) -> None:
+        data = b"".join(lines)
+        with open(self._path, "ab", opener=_private) as file:
+            file.write(data)
+        self._size += len(data)
 
     def tail(self, lines: int | None = None) -> list[Line]:
         """The last lines, oldest first; all that is kept without a number."""
@@ -98,8 +114,8 @@ class _Follower:
         self._lines: deque[Line] = deque(maxlen=BEHIND)
         self._more = asyncio.Event()
 
-    def hear(self, line: Line) -> None:
-        self._lines.append(line)
+    def hear(self, lines: list[Line]) -> None:
+        self._lines.extend(lines)
         self._more.set()
 
     async def next(self) -> Line:
@@ -116,22 +132,34 @@ class Pouring(asyncio.Protocol):
         self._log = log
         self._stream = stream
         self._rest = b""
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.ReadTransport, transport)  # uvloop's is none by class
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._write(line)
         while len(self._rest) > LONGEST:
-            self._write(self._rest[:LONGEST])
+            lines.append(self._rest[:LONGEST])
             self._rest = self._rest[LONGEST:]
+        self._write(lines)
+        pause = len(lines) / PACE
+        if pause > 0.01 and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(pause, self._go_on, self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._rest:
-            self._write(self._rest)
+            self._write([self._rest])
 
-    def _write(self, line: bytes) -> None:
-        for start in range(0, len(line) or 1, LONGEST):
-            self._log.write(self._stream, line[start : start + LONGEST].decode("utf-8", "replace").rstrip("\r"))
+    @staticmethod
+    def _go_on(transport: asyncio.ReadTransport) -> None:
+        if not transport.is_closing():
+            transport.resume_reading()
+
+    def _write(self, lines: list[bytes]) -> None:
+        parts = (line[start : start + LONGEST] for line in lines for start in range(0, len(line) or 1, LONGEST))
+        self._log.write_all((self._stream, part.decode("utf-8", "replace").rstrip("\r"), "") for part in parts)
 
 
 async def pipe_into(log: ProgramLog, stream: str) -> int:
