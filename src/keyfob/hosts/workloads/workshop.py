@@ -168,11 +168,7 @@ async def run_in(
         process = await sandbox.start(
             command, folder=folder, environment=environment, output=output, errors=errors, within=within
         )
-    except BaseException:
-        for one in reading:
-            one.cancel()
-        raise
-    finally:
+    finally:  # when it could not be started, this ends the reading too
         os.close(output)
         os.close(errors)
     code, timed_out = await _ended(process, patience)
