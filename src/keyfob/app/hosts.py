@@ -41,7 +41,6 @@ from keyfob.hosts.kinds import (
     FOLDERS,
     SITE,
     Kind,
-    identity_of,
     kind_of,
     names_of_hosts,
 )
@@ -407,7 +406,7 @@ class Hosts:
 
     async def _default_identity(self, host_id: ResourceId) -> str:
         """What an Azure ML program's variable names: the identity of its own, else the first that was assigned."""
-        found = await self._attachments.of(identity_of(host_id))
+        found = await self._attachments.of(host_id)
         one = found.system or next(iter(found.user), None)
         return one.client_id if one else ""
 

@@ -1,4 +1,4 @@
-"""What kinds of host there are: which resource types each covers, what it speaks, and whose identity it has.
+"""What kinds of host there are: which resource types each covers, what it speaks, and whether programs of it run.
 
 Plain data and plain functions of resource ids: the folders of the kinds do not know each other, and this table knows
 none of them. The command line reads it too, before a program starts, so it imports next to nothing.
@@ -122,11 +122,6 @@ _BY_TYPE = {name.lower(): kind for kind in KINDS for name in kind.types}
 def kind_of(type_name: str) -> Kind | None:
     """The kind of host that resources of a type are; None for what is no host."""
     return _BY_TYPE.get(type_name.lower())
-
-
-def identity_of(host_id: ResourceId) -> ResourceId:
-    """The resource whose identity block counts for a host: of a scale set's instance the set, else the host itself."""
-    return host_id.parent if kind_of(host_id.type) is SCALE_SET_INSTANCE else host_id
 
 
 def runs(kind: Kind, properties: Mapping[str, Any]) -> bool:
