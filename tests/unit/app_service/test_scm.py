@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from keyfob.errors import NotFound
+from keyfob.hosts.app_service import AppService
+from keyfob.hosts.app_service.deploying.deployments import Package, Status, Telling
+from keyfob.hosts.app_service.site import Site
+from keyfob.resource_id import ResourceId
 
 from .conftest import Place, Start, parsed, server, zipped
 
@@ -289,3 +297,56 @@ async def test_dump_has_the_logs(place: Place) -> None:
     archive = zipfile.ZipFile(io.BytesIO(answer.body))
     assert b"asked for /seen" in archive.read("LogFiles/app.log")
     assert b"Deployment successful." in archive.read(f"deployments/{deployed.headers['scm-deployment-id']}/log.log")
+
+
+async def test_deployer_that_is_no_word_stays_in_its_header(place: Place) -> None:
+    await place.site("shop")
+    url = f"{SCM}/api/zipdeploy?isAsync=true&deployer=x%0d%0aSet-Cookie:%20a=b"
+    answer = await place.send("POST", url, await place.credentials(place.id("shop")), zipped({"main.py": server()}))
+    assert answer.status == 202
+    assert "set-cookie" not in {name.lower() for name in answer.headers}
+    assert answer.headers["location"].endswith("?deployer=x%0D%0ASet-Cookie%3A%20a%3Db")
+
+
+async def test_deployment_of_a_site_that_is_gone_leaves_the_next_of_its_name_alone(place: Place) -> None:
+    await place.site("shop")
+    id, reader = ResourceId.parse(place.id("shop")), place.sites._reader
+    old = await reader.read(id)
+    assert old is not None
+    deployments = next(runner for runner in place.app.runners if isinstance(runner, AppService)).deployments
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def build(site: Site, folder: Path, telling: Telling) -> None:
+        if site.resource.created == old.resource.created:
+            reached.set()
+            await go_on.wait()
+
+    deployments._build = build
+    late = deployments.begin(old, Package(io.BytesIO(zipped({"main.py": server("old")}))), deployer="x")
+    await reached.wait()
+    await place.ok("DELETE", place.id("shop"))
+    await place.site("shop")
+    assert (await place.deploy("shop", {"main.py": server("new")})).status == 200
+    go_on.set()
+    await deployments.wait(old, late)
+    assert late.status == Status.FAILED
+    assert (await place.get("shop"))["text"] == "new"
+    folder = place.app.workshop.folder_of(id)
+    assert [path.name for path in (folder / "content").iterdir()] == [(folder / "current").read_text()]
+    with pytest.raises(NotFound):
+        deployments.begin(old, Package(io.BytesIO(b"")), deployer="x")
+    assert (await place.get("shop"))["text"] == "new"
+
+
+async def test_deployments_without_a_restart_do_not_pile_up(place: Place) -> None:
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": server("first")})
+    assert (await place.get("shop"))["text"] == "first"
+    headers = await place.credentials(place.id("shop"))
+    for number in range(3):
+        package = zipped({"main.py": server(str(number))})
+        answer = await place.send("POST", f"{SCM}/api/publish?type=zip&restart=false", headers, package)
+        assert answer.status == 200, answer.body
+    folder = place.app.workshop.folder_of(ResourceId.parse(place.id("shop")))
+    assert len(list((folder / "content").iterdir())) == 2
+    assert (await place.get("shop"))["text"] == "first"

@@ -162,3 +162,29 @@ async def test_nobody_listens() -> None:
 
     with pytest.raises(ConnectionRefusedError):
         await forward(asking(), dial)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nabc",
+    ],
+)
+async def test_an_answer_that_is_broken_off_or_becomes_something_else(serve: Serve, answer: bytes) -> None:
+    dial = await serve(saying(answer))
+    with pytest.raises(BadGateway):
+        await forward(asking(), dial)
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(serve: Serve) -> None:
+    done = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        await done.wait()
+
+    dial = await serve(answer)
+    with pytest.raises(BadGateway):
+        await asyncio.wait_for(forward(asking(), dial, patience=0.1), 60)
+    done.set()

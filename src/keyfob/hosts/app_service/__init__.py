@@ -29,6 +29,7 @@ from keyfob.hosts.app_service.site import SiteReader
 from keyfob.hosts.app_service.swap import Swap
 from keyfob.hosts.token_endpoint import TokenEndpoint
 from keyfob.hosts.workloads.workshop import Workshop
+from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store
 
 __all__ = ["AppService", "KindOfSite", "app_service"]
@@ -86,7 +87,14 @@ def app_service(
         kinds=(*kinds, functions.kind),
     )
     store.watch(RESOURCES.topic, sites.changed)
-    deployments = Deployments(contents=contents, build=build, renew=sites.renew, clock=clock, ids=ids)
+
+    def running(id: ResourceId) -> str:
+        found = sites.running(id)
+        return found.content if found is not None else ""
+
+    deployments = Deployments(
+        contents=contents, build=build, renew=sites.renew, read=reader.read, running=running, clock=clock, ids=ids
+    )
     scm = Scm(
         reader=reader,
         admission=Admission(store=store, guard=guard, clock=clock, password=credentials.password),

@@ -49,19 +49,18 @@ async def forward(request: Request, dial: Dial, *, patience: float = 230.0) -> R
         async with asyncio.timeout(patience):
             await connection.send(write(request))
             await connection.head(request.method)
+            if connection.length is not None and connection.length <= COLLECTED:
+                return connection.reply(body=b"".join([part async for part in connection.parts()]))
     except TimeoutError:
         connection.close()
         raise BadGateway(f"The program did not answer within {patience:.0f} seconds.") from None
-    except (OSError, httptools.HttpParserError):
+    except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade):
         connection.close()
-        raise BadGateway("The program's answer is not HTTP.") from None
+        raise BadGateway("The program's answer is not HTTP, or not whole.") from None
     except BaseException:
         connection.close()
         raise
-    if connection.length is None or connection.length > COLLECTED:
-        return connection.reply(stream=connection.parts())
-    body = b"".join([part async for part in connection.parts()])
-    return connection.reply(body=body)
+    return connection.reply(stream=connection.parts())
 
 
 def write(request: Request) -> bytes:

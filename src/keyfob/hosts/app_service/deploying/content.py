@@ -21,6 +21,7 @@ from typing import IO
 
 from keyfob.arm.model import Resource
 from keyfob.arm.shapes import mapping
+from keyfob.errors import NotFound
 from keyfob.hosts.app_service.model import SWAPPED
 from keyfob.hosts.app_service.running.environment import HOME, ROOT
 from keyfob.hosts.app_service.site import Site
@@ -35,13 +36,17 @@ class Contents:
         self._workshop = workshop
 
     def folder(self, site: Site) -> Path:
-        """The site's folder, empty when it was another site's of the same name."""
+        """The site's folder, empty when it was another site's of the same name. Raises `NotFound` when it is that of
+        one that was made later: whoever still works for this one has come too late."""
         return self._own(site.id, site.resource)
 
     def _own(self, id: ResourceId, resource: Resource) -> Path:
         folder = self._workshop.folder_of(id)
         born = str(resource.created)
-        if _read(folder / "born") != born:
+        known = _read(folder / "born")
+        if known != born:
+            if _moment(known) > resource.created:
+                raise NotFound("This site was deleted, and another has its name.", code="SiteNotFound")
             if any(folder.iterdir()):
                 self._workshop.forget(id)
                 folder = self._workshop.folder_of(id)
@@ -66,13 +71,21 @@ class Contents:
         """From now on this deployment's files are the content. Those of the one before stay until they are swept."""
         _write(self.folder(site) / "current", name)
 
-    def sweep(self, site: Site) -> None:
-        """Removes the files of every deployment but the one that runs."""
+    def sweep(self, site: Site, running: str = "") -> None:
+        """Removes the files of every deployment but the last, and the one that the program was started from."""
         folder = self.folder(site)
-        name = _read(folder / "current")
+        kept = {_read(folder / "current"), running}
         for path in (folder / "content").glob("*"):
-            if path.name != name:
+            if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def abandon(self, site: Site, name: str) -> None:
+        """What a deployment has left of a site that is gone."""
+        folder = self._workshop.folder_of(site.id)
+        if _moment(_read(folder / "born")) > site.resource.created:
+            shutil.rmtree(folder / "content" / name, ignore_errors=True)
+        else:
+            self._workshop.forget(site.id)
 
     def discard(self, site: Site, name: str) -> None:
         """The files of a deployment that failed."""
@@ -149,6 +162,13 @@ def _homes() -> list[Path]:
     with contextlib.suppress(OSError):
         return [path for path in Path(HOME).iterdir() if path.is_dir() and not path.is_symlink()]
     return []
+
+
+def _moment(born: str) -> float:
+    try:
+        return float(born)
+    except ValueError:
+        return 0.0
 
 
 def _generation(resource: Resource) -> str:

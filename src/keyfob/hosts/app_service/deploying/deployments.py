@@ -121,21 +121,27 @@ class Deployments:
         contents: Contents,
         build: Build,
         renew: Callable[[ResourceId], Awaitable[None]],
+        read: Callable[[ResourceId], Awaitable[Site | None]],
+        running: Callable[[ResourceId], str],
         clock: Clock,
         ids: Ids,
     ) -> None:
+        """`read`: a site as it is stored now; `running`: the deployment that its program was started from, or ""."""
+        self._read_site = read
+        self._running = running
         self._contents = contents
         self._build = build
         self._renew = renew
         self._clock = clock
         self._ids = ids
-        self._working: dict[str, tuple[Deployment, asyncio.Task[None]]] = {}
+        self._working: dict[tuple[str, float], tuple[Deployment, asyncio.Task[None]]] = {}
+        """By the site, and when it was made: a new one of the same name waits for nobody."""
 
     # --- making one
 
     def begin(self, site: Site, package: Package, *, deployer: str, author: str = "", message: str = "") -> Deployment:
         """Starts it; `wait` tells when it is done. Raises `InProgress`: one at a time, as Kudu has it."""
-        if site.id.key in self._working:
+        if _life(site) in self._working:
             package.file.close()
             raise InProgress("There is a deployment currently in progress. Please try again when it completes.")
         made = Deployment(
@@ -149,12 +155,12 @@ class Deployments:
         save(self._place(site, made.id), made)
         work = self._work(site, package, telling)
         task = asyncio.get_running_loop().create_task(work, name=f"deployment of {site.host}")
-        self._working[site.id.key] = (made, task)
-        task.add_done_callback(lambda _: self._working.pop(site.id.key, None))
+        self._working[_life(site)] = (made, task)
+        task.add_done_callback(lambda _: self._working.pop(_life(site), None))
         return made
 
     async def wait(self, site: Site, deployment: Deployment) -> None:
-        found = self._working.get(site.id.key)
+        found = self._working.get(_life(site))
         if found is not None and found[0] is deployment:
             await asyncio.shield(found[1])
 
@@ -171,10 +177,12 @@ class Deployments:
             telling.become(Status.BUILDING)
             await self._make(site, package, telling)
             telling.become(Status.DEPLOYING)
+            if not await self._there(site):
+                raise NotFound("This site was deleted while it was deployed to.", code="SiteNotFound")
             self._contents.publish(site, made.id)
             if package.restart:
                 await self._renew(site.id)
-                await asyncio.to_thread(self._contents.sweep, site)
+            await asyncio.to_thread(self._contents.sweep, site, self._running(site.id))
             telling.say("Deployment successful.")
             telling.become(Status.SUCCESS)
         except Problem as problem:
@@ -187,7 +195,15 @@ class Deployments:
             self._failed(site, telling, "The server met an error that it did not expect; its log has it.")
         finally:
             package.file.close()
-            self._forget_old(site)
+            if await self._there(site):
+                self._forget_old(site)
+            else:
+                await asyncio.to_thread(self._contents.abandon, site, made.id)
+
+    async def _there(self, site: Site) -> bool:
+        """Whether it is this very site that has the name: another may have been made meanwhile."""
+        found = await self._read_site(site.id)
+        return found is not None and _life(found) == _life(site)
 
     async def _make(self, site: Site, package: Package, telling: Telling) -> None:
         folder = self._contents.fresh(site, telling.deployment.id)
@@ -208,9 +224,10 @@ class Deployments:
 
     def _failed(self, site: Site, telling: Telling, why: str) -> None:
         """The content that was there runs on."""
-        current = self._contents.current(site)
-        if current is None or current[0] != telling.deployment.id:
-            self._contents.discard(site, telling.deployment.id)
+        with contextlib.suppress(NotFound):
+            current = self._contents.current(site)
+            if current is None or current[0] != telling.deployment.id:
+                self._contents.discard(site, telling.deployment.id)
         telling.deployment.text = why
         telling.say(why, 2)
         with contextlib.suppress(OSError):
@@ -238,7 +255,7 @@ class Deployments:
         return current is not None and current[0] == deployment.id
 
     def _read(self, site: Site, path: Path) -> Deployment | None:
-        working = self._working.get(site.id.key)
+        working = self._working.get(_life(site))
         if working is not None and working[0].id == path.stem:
             return working[0]
         try:
@@ -268,6 +285,10 @@ def from_package(site: Site) -> bool:
     """Whether the site runs the package itself. A setting that is an address, for a package elsewhere, is not followed:
     nothing leaves the machine."""
     return site.says("WEBSITE_RUN_FROM_PACKAGE")
+
+
+def _life(site: Site) -> tuple[str, float]:
+    return site.id.key, site.resource.created
 
 
 def save(place: Path, deployment: Deployment) -> None:

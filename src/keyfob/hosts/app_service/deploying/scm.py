@@ -13,6 +13,7 @@ import os
 import zipfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import IO, Any, NamedTuple
+from urllib.parse import quote
 
 from keyfob.declare import Address
 from keyfob.errors import Forbidden, InvalidInput, NotFound, Problem, Unauthenticated
@@ -153,7 +154,7 @@ class Scm:
     async def _answered(self, call: _Call, made: Deployment, *, at_once: bool) -> Reply:
         headers = (("SCM-DEPLOYMENT-ID", made.id),)
         if at_once:
-            where = f"https://{call.request.host}/api/deployments/latest?deployer={made.deployer}"
+            where = f"https://{call.request.host}/api/deployments/latest?deployer={quote(made.deployer)}"
             return Reply(202, b"", (*headers, ("Location", where), ("Retry-After", "3")))
         await self._deployments.wait(call.site, made)
         if made.status == Status.FAILED:
