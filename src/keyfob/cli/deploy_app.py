@@ -14,6 +14,7 @@ import click
 
 from keyfob.cli.client import RESOURCES_API, Answer, Client, Failure, sentence
 from keyfob.cli.output import data_option, output_option, say, show_json, tenant_option
+from keyfob.resource_id import ResourceId
 
 WEB_API = "2024-11-01"
 BUILD = "SCM_DO_BUILD_DURING_DEPLOYMENT"
@@ -22,15 +23,21 @@ _NEVER = frozenset({".git", ".hg", ".svn", "__pycache__", ".azure", ".DS_Store",
 _BUILT = frozenset({"node_modules", "antenv", ".venv", "venv", "env"})
 """What a build makes anew."""
 
+_SITES = frozenset({"microsoft.web/sites", "microsoft.web/sites/slots"})
 _FAILED = 3
 _PATIENCE = 300.0
 """Seconds for an app to come up; App Service gives 230."""
+_SILENT = 10.0
+"""Seconds without a word about an app that does not come up."""
+_WARMUP = "/robots933456.txt"
+"""What App Service asks an app for to see whether it answers."""
+_TRIES = 20
 
 
 @click.command("deploy-app")
 @click.argument("name")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("--group", "-g", metavar="NAME", help="Makes the site, and the group, where they are not there yet.")
+@click.option("--group", "-g", metavar="NAME", help="Makes the site, with an identity, and the group.")
 @click.option("--location", "-l", default="westeurope", show_default=True, help="Of what is made.")
 @click.option("--command", "-c", metavar="COMMAND", help="Startup command; without: what the files say.")
 @click.option("--build", is_flag=True, help="Install what requirements.txt or package.json name.")
@@ -68,11 +75,20 @@ def deploy_app(
     host = site["properties"]["defaultHostName"]
     quiet = output == "json"
     with _package(source, built=not build) as package:
+        forgotten = "" if build else _uninstalled(package)
         shown = _sent(client, host, package, quiet=quiet)
     if shown["status"] == _FAILED:
         raise Failure(f"The deployment failed: {shown['status_text']}")
     if site["properties"].get("state") == "Running":
-        _come_up(client, id, shown["id"], quiet=quiet)
+        try:
+            _come_up(client, id, shown["id"], quiet=quiet)
+            _answer(client, id, shown["id"], host)
+        except Failure as failure:
+            if forgotten and not any(line.startswith("$ ") for line in _logged(client, host, shown["id"])):
+                raise Failure(
+                    f"{failure.message}\nNothing of its {forgotten} was installed: --build does that."
+                ) from None
+            raise
     if quiet:
         show_json(shown)
     else:
@@ -85,10 +101,14 @@ def deploy_app(
 def _site(client: Client, name: str, group: str | None, location: str) -> str:
     """Its resource id; made when it is not there and a group says where."""
     try:
-        return client.find_host(name)
-    except Failure:
-        if group is None or name.startswith("/"):
+        id = client.find_host(name)
+    except Failure as failure:
+        if name.startswith("/"):
             raise
+        if group is None:
+            raise Failure(f"{failure.message} With --group NAME the site is made.") from None
+    else:
+        return _meant(id, name, group)
     subscription = client.operator["subscription_id"]
     scope = f"/subscriptions/{subscription}/resourceGroups/{group}"
     if client.arm("HEAD", scope, api_version=RESOURCES_API).status == 404:
@@ -102,6 +122,19 @@ def _site(client: Client, name: str, group: str | None, location: str) -> str:
         "properties": {"reserved": True, "httpsOnly": True},
     }
     client.arm_json("PUT", id, body, api_version=WEB_API)
+    return id
+
+
+def _meant(id: str, name: str, group: str | None) -> str:
+    """What was found under that name, if it is what was asked for."""
+    found = ResourceId.parse(id)
+    if found.type.lower() not in _SITES:
+        raise Failure(f"'{name}' is no site, but {id}.")
+    if group is not None and (found.resource_group or "").lower() != group.lower():
+        raise Failure(
+            f"The site '{name}' is in the group {found.resource_group}, not in {group}; "
+            "leave --group out to deploy to it."
+        )
     return id
 
 
@@ -134,6 +167,16 @@ def _package(source: Path, *, built: bool) -> IO[bytes]:
                 archive.write(path, name)
     made.seek(0)
     return made
+
+
+def _uninstalled(package: IO[bytes]) -> str:
+    """The file that names packages, of an archive that has none of them; "" without such a file."""
+    with zipfile.ZipFile(package) as archive:
+        names = {name.partition("/")[0] for name in archive.namelist()}
+    package.seek(0)
+    if "requirements.txt" in names and not names & {"antenv", ".venv", ".python_packages"}:
+        return "requirements.txt"
+    return "package.json" if "package.json" in names and "node_modules" not in names else ""
 
 
 def _files(folder: Path, without: frozenset[str]) -> Iterator[Path]:
@@ -191,16 +234,50 @@ def _said(answer: Answer) -> str:
     return f"The SCM site refused: {sentence(answer)}"
 
 
+def _logged(client: Client, host: str, deployment: str) -> list[str]:
+    label, _, zone = host.partition(".")
+    headers = {"Authorization": f"Bearer {client.token(client.operator['audience'])}"}
+    lines = _read(client, f"https://{label}.scm.{zone}/api/deployments/{deployment}/log", headers)
+    return [line["message"] for line in lines]
+
+
 def _come_up(client: Client, id: str, deployment: str, *, quiet: bool) -> None:
     """Until its program answers."""
     if not quiet:
         _tell("Starting the app.")
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        shown = client.arm_json("GET", f"{id}/deploymentStatus/{deployment}", api_version=WEB_API)["properties"]
-        if shown["status"] == "RuntimeSuccessful":
+    begun = time.monotonic()
+    told = quiet
+    while (waited := time.monotonic() - begun) < _PATIENCE:
+        if _runs(client, id, deployment):
             return
-        if shown["status"] == "RuntimeFailed":
-            raise Failure("The app did not come up: " + "; ".join(one["message"] for one in shown["errors"]))
+        if waited > _SILENT and not told:
+            _tell(f"Its port does not answer yet; `keyfob logs {_short(id)}` shows what it prints.")
+            told = True
         time.sleep(0.2)
-    raise Failure("The app has not come up yet; its log tells why: az webapp log tail, or keyfob logs.")
+    raise Failure(f"The app has not come up yet; `keyfob logs {_short(id)}` tells why.")
+
+
+def _runs(client: Client, id: str, deployment: str) -> bool:
+    """Its port answers. Raises `Failure` when it never will."""
+    shown = client.arm_json("GET", f"{id}/deploymentStatus/{deployment}", api_version=WEB_API)["properties"]
+    if shown["status"] == "RuntimeFailed":
+        raise Failure("The app did not come up: " + "; ".join(one["message"] for one in shown["errors"]))
+    return bool(shown["status"] == "RuntimeSuccessful")
+
+
+def _answer(client: Client, id: str, deployment: str, host: str) -> None:
+    """A port may be open before the program behind it fails, so it is asked for something."""
+    if not client.arm_json("GET", f"{id}/instances", api_version=WEB_API)["value"]:
+        raise Failure(
+            "It is deployed, but nothing of it runs: there is no program in it that could be started without being "
+            f"named. --command names one; `keyfob logs {_short(id)}` may tell more."
+        )
+    for _ in range(_TRIES):
+        if client.send("GET", f"https://{host}{_WARMUP}").status not in (502, 503):
+            return
+        _runs(client, id, deployment)
+        time.sleep(0.2)
+
+
+def _short(id: str) -> str:
+    return "/".join(ResourceId.parse(id).names)

@@ -70,3 +70,35 @@ async def test_what_goes_wrong_is_one_sentence(place: Place, folder: Path, tmp_p
     assert "the reason" in said
     (folder / "requirements.txt").write_text("./no-such-folder-here\n")
     assert "The deployment failed: python ended with exit code 1" in await failed("shop", str(folder), "--build")
+
+
+async def test_what_was_forgotten_is_named(place: Place, folder: Path) -> None:
+    async def failed(*arguments: str) -> str:
+        done = await run(place, *arguments)
+        assert isinstance(done.exception, Problem), done.output
+        return done.exception.message
+
+    assert "With --group NAME the site is made." in await failed("shop", str(folder))
+    nothing = "nothing of it runs: there is no program in it that could be started without being named. --command"
+    assert nothing in await failed("shop", str(folder), "--group", "web")
+    assert "is in the group web, not in other" in await failed("shop", str(folder), "--group", "other")
+    log = await asyncio.to_thread(CliRunner().invoke, keyfob, ["logs", "shop", "--data", str(place.client.data)])
+    assert "has no program that could be started. Set a startup command." in log.output
+    (folder / "main.py").write_text("import nothing_like_it")
+    (folder / "requirements.txt").write_text("")
+    said = await failed("shop", str(folder), "--command", "python3 main.py")
+    assert said.endswith("Nothing of its requirements.txt was installed: --build does that.")
+
+
+async def test_a_program_that_opens_its_port_and_fails_then_did_not_come_up(place: Place, folder: Path) -> None:
+    """As gunicorn does whose application cannot be imported."""
+    (folder / "main.py").write_text(
+        "import os, socket, time\n"
+        "door = socket.create_server(('0.0.0.0', int(os.environ['PORT'])))\n"
+        "time.sleep(0.5)\n"
+        "raise SystemExit('no module named main')\n"
+    )
+    done = await run(place, "shop", str(folder), "--group", "web", "--command", "python3 main.py")
+    assert isinstance(done.exception, Problem), done.output
+    assert done.exception.message.startswith("The app did not come up")
+    assert "no module named main" in done.exception.message

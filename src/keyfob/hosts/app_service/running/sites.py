@@ -157,8 +157,9 @@ class Sites:
         """`wake` for nobody in particular: what hinders it is in the log."""
         try:
             await self.wake(site)
-        except NoContent:
-            pass
+        except NoContent as problem:
+            if self._contents.current(site) is not None:
+                self._workshop.log_of(site.id).write("host", f"{problem.message} Set a startup command.")
         except Problem as problem:
             self._workshop.log_of(site.id).write("host", problem.message)
 
