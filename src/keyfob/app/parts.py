@@ -313,6 +313,7 @@ async def build(settings: Settings, *, clock: Clock, ids: Ids) -> App:
                     tally=tally,
                     workshop=workshop,
                     opened=lambda: dict(late[0].opened()),
+                    allows=guard.allows,
                     clock=clock,
                 ).provider(),
                 *extras.providers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from keyfob.arm.model import DELETING, Resource
 from keyfob.arm.resources import get_resource, list_resources, resource_not_found
 from keyfob.clock import Clock
-from keyfob.declare import Action, Call, Provider, Route
+from keyfob.declare import Action, Call, Caller, Provider, Route
 from keyfob.errors import InvalidInput, NotFound
 from keyfob.hosts.kinds import KINDS, SCALE_SET_INSTANCE, Kind, kind_of
 from keyfob.hosts.tally import Count, Tally
@@ -33,6 +33,9 @@ MOST_LINES = 100_000
 NEWS = 1.0
 """Seconds between two looks for logs that are new."""
 
+Allows = Callable[[Caller, Action, ResourceId], Awaitable[bool]]
+"""Whether somebody may do something, without a line in the log of decisions."""
+
 Opened = Callable[[], Mapping[str, tuple[int, int]]]
 """Keys of hosts → how many endpoints of it are open outside, and how many sandboxes."""
 
@@ -46,6 +49,7 @@ class Seeing:
         tally: Tally,
         workshop: Workshop,
         opened: Opened,
+        allows: Allows,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -53,6 +57,7 @@ class Seeing:
         self._tally = tally
         self._workshop = workshop
         self._opened = opened
+        self._allows = allows
         self._clock = clock
         self._began = clock.now()
 
@@ -133,7 +138,7 @@ class Seeing:
 
     async def _log(self, call: Call) -> Reply:
         """Lines as JSON, one a line; `all` is every log of the host. `follow=true` does not end."""
-        await _there(self._store, call.scope)
+        host = await _there(self._store, call.scope)
         source = call.parameters["source"]
         names = self._workshop.logs_of(call.scope)
         every = source.lower() == "all"
@@ -143,7 +148,7 @@ class Seeing:
         lines = _number(call.request.query.get("lines"))
         chosen = names if every else [source]
         if (call.request.query.get("follow") or "").lower() == "true":
-            parts = self._follow(call.scope, chosen, lines, every=every)
+            parts = self._follow(call, host, chosen, lines, every=every)
             return Reply(200, b"", (("Cache-Control", "no-store"),), "application/x-ndjson", parts)
         found = [(line, name) for name in chosen for line in self._workshop.log_of(call.scope, name).tail(lines)]
         found.sort(key=lambda pair: pair[0].at)
@@ -151,9 +156,11 @@ class Seeing:
         return Reply(200, b"".join(_line(line, name) for line, name in kept), (), "application/x-ndjson")
 
     async def _follow(
-        self, host_id: ResourceId, names: Sequence[str], lines: int, *, every: bool
+        self, call: Call, host: Resource, names: Sequence[str], lines: int, *, every: bool
     ) -> AsyncGenerator[bytes, None]:
-        """What each log has, then what comes, also to logs that are new; until the host is gone or nobody listens."""
+        """What each log has, then what comes, also to logs that are new; until the host is gone, whoever listens may
+        not any more, or nobody does."""
+        host_id, clock = call.scope, asyncio.get_running_loop().time
         heard: asyncio.Queue[bytes] = asyncio.Queue(1000)
         known: dict[str, asyncio.Task[None]] = {}
 
@@ -164,24 +171,34 @@ class Seeing:
         for name in names:
             known[name] = asyncio.create_task(listen(name, lines))
         try:
+            looked = clock()
             while True:
-                try:
+                line = None
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(NEWS):
                         line = await heard.get()
-                except TimeoutError:
-                    host = await get_resource(self._store, host_id)
-                    if host is None or host.provisioning_state == DELETING:
+                if line is None or clock() - looked >= NEWS:
+                    if not await self._goes_on(call, host):
                         return
+                    looked = clock()
                     for name in self._workshop.logs_of(host_id) if every else ():
                         if name not in known:
                             known[name] = asyncio.create_task(listen(name, MOST_LINES))
-                else:
+                if line is not None:
                     yield line
         finally:
             for task in known.values():
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*known.values(), return_exceptions=True)
+
+    async def _goes_on(self, call: Call, host: Resource) -> bool:
+        """Whether it is this very host that has the name, and the caller may read its logs."""
+        found = await get_resource(self._store, call.scope)
+        if found is None or found.created != host.created or found.provisioning_state == DELETING:
+            return False
+        assert call.caller is not None  # the route has an action
+        return await self._allows(call.caller, LOGS_READ, call.scope)
 
 
 def state_of(host: Resource, kind: Kind) -> str:
@@ -233,8 +250,9 @@ def _number(text: str | None) -> int:
     return int(text)
 
 
-async def _there(session: Session, host_id: ResourceId) -> None:
+async def _there(session: Session, host_id: ResourceId) -> Resource:
     """Raises NotFound for what is no host."""
     found = await get_resource(session, host_id)
     if found is None or kind_of(found.type) is None:
         raise resource_not_found(host_id)
+    return found

@@ -16,6 +16,7 @@ from keyfob.hosts.app_service import AppService
 from keyfob.hosts.app_service.deploying.deployments import Package, Status, Telling
 from keyfob.hosts.app_service.site import Site
 from keyfob.resource_id import ResourceId
+from keyfob.wire.http import Fields, Request
 
 from .conftest import Place, Start, parsed, server, zipped
 
@@ -244,8 +245,6 @@ async def test_log_stream_has_what_was_and_what_comes(place: Place) -> None:
     await place.deploy("shop", {"main.py": server()})
     await place.get("shop", "/before")
     headers = await place.credentials(place.id("shop"))
-    from keyfob.wire.http import Fields, Request
-
     reply = await place.app.front_door(
         Request(
             "GET",
@@ -350,3 +349,18 @@ async def test_deployments_without_a_restart_do_not_pile_up(place: Place) -> Non
     folder = place.app.workshop.folder_of(ResourceId.parse(place.id("shop")))
     assert len(list((folder / "content").iterdir())) == 2
     assert (await place.get("shop"))["text"] == "first"
+
+
+async def test_log_stream_ends_with_the_credentials_that_began_it(place: Place) -> None:
+    await place.site("shop")
+    await place.deploy("shop", {"main.py": server()})
+    headers = Fields(list((await place.credentials(place.id("shop"))).items()))
+    request = Request("GET", "/logstream", Fields(), headers, host="shop.scm.azurewebsites.net", raw_path="/logstream")
+    reply = await place.app.front_door(request)
+    assert reply.stream is not None
+    assert (await anext(reply.stream)).startswith(b"Welcome")
+    policy = f"{place.id('shop')}/basicPublishingCredentialsPolicies/scm"
+    await place.ok("PUT", policy, {"properties": {"allow": False}})
+    async with asyncio.timeout(60):
+        async for _ in reply.stream:
+            pass

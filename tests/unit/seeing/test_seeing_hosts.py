@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -16,6 +17,7 @@ from keyfob.resource_id import ROOT, ResourceId
 S = "/subscriptions/bbbbbbbb-0000-4000-8000-000000000001"
 HOSTS = f"{S}/providers/Keyfob.Hosts/hosts?api-version=2026-11-01"
 ARM = "https://management.azure.com/"
+READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 
 
 async def test_hosts_of_every_kind(house: Any) -> None:
@@ -208,3 +210,37 @@ def test_hosts_that_are_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(5):
         tally.of(f"host {number}").given = 1
     assert [tally.look(f"host {number}").given for number in range(5)] == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("way", ["the right is taken away", "another has its name"])
+async def test_who_may_not_any_more_hears_nothing_more(house: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr("keyfob.hosts.seeing.NEWS", 0.01)
+    machine = await house.machine("web")
+    assignment = f"{machine}/providers/Microsoft.Authorization/roleAssignments/{'0' * 8}-0000-4000-8000-{'0' * 12}"
+    role = f"/providers/Microsoft.Authorization/roleDefinitions/{READER}"
+    body = {"properties": {"roleDefinitionId": role, "principalId": house.people["nobody"].id}}
+    await house.ok("PUT", f"{assignment}?api-version=2022-04-01", body)
+    path = f"{machine}/providers/Keyfob.Hosts/logs/all?api-version=2026-11-01&follow=true"
+    log = house.app.workshop.log_of(ResourceId.parse(machine), "a")
+    log.write("out", "before")
+    who = "owner" if "name" in way else "nobody"
+    stream = (await house.ask("GET", path, who=who)).stream
+    assert stream is not None
+    assert json.loads(await anext(stream))["text"] == "before"
+
+    async def chatter() -> None:
+        while True:
+            log.write("out", "more")
+            await asyncio.sleep(0)
+
+    talking = asyncio.create_task(chatter())
+    if who == "nobody":
+        await house.ok("DELETE", f"{assignment}?api-version=2022-04-01")
+    else:
+        await house.ok("DELETE", machine)
+        house.clock.advance(10)
+        await house.machine("web")
+        house.app.workshop.log_of(ResourceId.parse(machine), "b").write("out", "of the next")
+    heard = [json.loads(part)["text"] async for part in stream]
+    talking.cancel()
+    assert set(heard) <= {"more"}

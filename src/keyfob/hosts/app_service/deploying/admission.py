@@ -61,12 +61,21 @@ class Admission:
         )
         await self._guard.authorize(
             caller,
-            PUBLISH_SLOT if site.slot else PUBLISH,
+            _publishing(site),
             site.id,
             request_id=request.request_id,
             service="app_service",
         )
         return Publisher(caller.name, caller)
+
+    async def still(self, publisher: Publisher, request: Request, site: Site) -> bool:
+        """Whether somebody who was let in with that request would be now. Not logged."""
+        if publisher.caller is not None:
+            return await self._guard.allows(publisher.caller, _publishing(site), site.id)
+        try:
+            return (await self.admit(request, site)).name == publisher.name
+        except Unauthenticated:
+            return False
 
     async def _basic(self, encoded: str, site: Site) -> Publisher:
         try:
@@ -83,3 +92,7 @@ class Admission:
         if policy is None or policy.properties.get("allow") is not True:
             raise Unauthenticated(Fault.KEY, "Basic authentication is switched off for this site's SCM site.")
         return Publisher(user)
+
+
+def _publishing(site: Site) -> Action:
+    return PUBLISH_SLOT if site.slot else PUBLISH

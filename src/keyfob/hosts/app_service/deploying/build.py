@@ -66,7 +66,7 @@ async def _python(site: Site, folder: Path, telling: Telling) -> None:
     await _run([build_python(site), "-m", "venv", "--clear", str(environment)], folder, telling)
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     await _run([*pip, "-r", "requirements.txt"], folder, telling)
-    if not (environment / "bin" / "gunicorn").exists():
+    if not site.is_function_app and not (environment / "bin" / "gunicorn").exists():
         telling.say("gunicorn is added: App Service's images have it.")
         await _run([*pip, "--quiet", "gunicorn"], folder, telling)
     await asyncio.to_thread(move_scripts, environment, folder, ROOT)

@@ -35,6 +35,9 @@ _NAMED = {"jar": "app.jar", "war": "app.war", "ear": "app.ear", "startup": "star
 _TAIL = 200
 """Lines that a log stream begins with."""
 
+LOOK = 1.0
+"""Seconds between two looks whether a log stream may go on."""
+
 
 class _Call(NamedTuple):
     request: Request
@@ -245,10 +248,11 @@ class Scm:
         return Reply(200, made.getvalue(), (), "application/zip")
 
     async def _stream(self, call: _Call) -> Reply:
-        return Reply(200, content_type="text/plain; charset=utf-8", stream=self._lines(call.site))
+        return Reply(200, content_type="text/plain; charset=utf-8", stream=self._lines(call))
 
-    async def _lines(self, site: Site) -> AsyncGenerator[bytes, None]:
-        log = self._workshop.log_of(site.id)
+    async def _lines(self, call: _Call) -> AsyncGenerator[bytes, None]:
+        """Until nobody listens, the site is gone, or whoever listens may not any more."""
+        log, clock = self._workshop.log_of(call.site.id), asyncio.get_running_loop().time
         following = log.follow()
         coming = asyncio.ensure_future(anext(following))
         await asyncio.sleep(0)  # it listens from here on: no line is missed between those that are there and the next
@@ -257,12 +261,24 @@ class Scm:
             yield b"Welcome, you are now connected to log-streaming service.\n\n"
             for line in known:
                 yield _said(line)
+            looked = clock()
             while True:
-                yield _said(await coming)
-                coming = asyncio.ensure_future(anext(following))
+                await asyncio.wait([coming], timeout=LOOK)
+                if clock() - looked >= LOOK:
+                    if not await self._goes_on(call):
+                        return
+                    looked = clock()
+                if coming.done():
+                    yield _said(coming.result())
+                    coming = asyncio.ensure_future(anext(following))
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+    async def _goes_on(self, call: _Call) -> bool:
+        site = await self._reader.read(call.site.id)
+        same = site is not None and site.resource.created == call.site.resource.created
+        return same and await self._admission.still(call.publisher, call.request, call.site)
 
 
 def _said(line: Line) -> bytes:
