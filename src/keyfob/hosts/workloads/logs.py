@@ -46,6 +46,9 @@ class ProgramLog:
         self._path = path
         self._older = path.with_name(path.name + ".1")
         self._clock = clock
+        self.pouring: set[Pouring] = set()
+        """Pipes that lead here."""
+
         self._followers: set[_Follower] = set()
         self._size = path.stat().st_size if path.exists() else 0
 
@@ -102,6 +105,14 @@ class ProgramLog:
         finally:
             self._followers.discard(follower)
 
+    async def drained(self, within: float) -> None:
+        """Until every pipe that leads here has ended: what a program printed last is there. One that somebody still
+        holds after `within` seconds is closed."""
+        if self.pouring:
+            await asyncio.wait([one.ended for one in self.pouring], timeout=within)
+        for one in list(self.pouring):
+            one.close()
+
     def clear(self) -> None:
         """Forget everything: the host is deleted."""
         for path in (self._path, self._older):
@@ -133,6 +144,12 @@ class Pouring(asyncio.Protocol):
         self._stream = stream
         self._rest = b""
         self._transport: asyncio.ReadTransport | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        log.pouring.add(self)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.ReadTransport, transport)  # uvloop's is none by class
@@ -151,6 +168,9 @@ class Pouring(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._rest:
             self._write([self._rest])
+        self._log.pouring.discard(self)
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     @staticmethod
     def _go_on(transport: asyncio.ReadTransport) -> None:

@@ -23,6 +23,8 @@ LONGEST_PAUSE = 60.0
 SETTLED = 60.0
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
+LAST_WORDS = 1.0
+"""Seconds that an ended program's output may take to reach its log: what it started itself may hold the pipe."""
 
 
 class Restart(StrEnum):
@@ -113,7 +115,9 @@ class Supervised:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         if self._process is not None:
-            self._ended(await self._process.stop(grace))
+            code = await self._process.stop(grace)
+            await self._log.drained(LAST_WORDS)
+            self._ended(code)
         self.state = State.STOPPED
 
     async def wait(self) -> int | None:
@@ -162,6 +166,7 @@ class Supervised:
         self.started_at = self._clock.now()
         self.state = State.RUNNING
         code = await self._process.wait()
+        await self._log.drained(LAST_WORDS)
         self._ended(code)
         return code
 
