@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from keyfob.arm.resources import get_resource
+from keyfob.hosts.app_service.functions.keys import Chosen, FunctionKeys
+from keyfob.resource_id import ResourceId
 
 from .conftest import Place, Start
 
@@ -126,8 +131,6 @@ async def test_functions_read_a_secret_with_their_identity(place: Place, content
 
 async def ticked(place: Place, name: str) -> str:
     """What the timer found, read from the app's own file: nobody asked for it."""
-    from keyfob.resource_id import ResourceId
-
     folder = place.app.workshop.folder_of(ResourceId.parse(place.id(name)))
 
     def files() -> list[Path]:
@@ -227,6 +230,22 @@ async def test_keys_of_ones_own_choosing(starting: Start, content: dict[str, str
     await place.ok("DELETE", place.id("fn-own"))
     await function_app(place, "fn-own")
     assert list((await place.ok("POST", f"{host}/listkeys"))["functionKeys"]) == ["default"]
+
+
+async def test_keys_that_another_node_changed(place: Place, content: dict[str, str | bytes], tmp_path: Path) -> None:
+    """Its write is all that this node hears of."""
+    await function_app(place, "fn-nodes")
+    await place.deploy("fn-nodes", content)
+    url = "https://fn-nodes.azurewebsites.net/api/read"
+    assert (await place.send("GET", url, {"x-functions-key": "elsewhere"})).status == 401
+    keys = FunctionKeys((tmp_path / "data" / "master.key").read_bytes())
+    app = await get_resource(place.app.store, ResourceId.parse(place.id("fn-nodes")))
+    assert app is not None
+    async with place.app.store.transaction() as tx:
+        await keys.change(tx, app, Chosen(host={"new": "elsewhere"}), app.created)
+    async with asyncio.timeout(60):
+        while (await place.send("GET", url, {"x-functions-key": "elsewhere"})).status != 200:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class AppService:
     sites: Sites
     deployments: Deployments
     scm: Scm
+    functions: FunctionApps
 
     @property
     def web(self) -> Plane:
@@ -53,6 +54,7 @@ class AppService:
 
     async def stop(self) -> None:
         await self.deployments.stop()
+        await self.functions.stop()
         await self.sites.stop()
 
 
@@ -87,6 +89,7 @@ def app_service(
         kinds=(*kinds, functions.kind),
     )
     store.watch(RESOURCES.topic, sites.changed)
+    store.watch(RESOURCES.topic, partial(functions.changed, sites))
 
     def running(id: ResourceId) -> str:
         found = sites.running(id)
@@ -115,6 +118,7 @@ def app_service(
         sites=sites,
         deployments=deployments,
         scm=scm,
+        functions=functions,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from keyfob.arm.resources import get_resource, resource_not_found
 from keyfob.arm.shapes import answering, posting, resource_path, resource_scope
 from keyfob.clock import Ids
 from keyfob.declare import Action, Call, Change, PostAction, Route
-from keyfob.errors import NotFound, Unavailable
+from keyfob.errors import NotFound, Problem, Unavailable
 from keyfob.hosts.app_service.functions.embedded.discovery import DEFAULT_SCRIPT
 from keyfob.hosts.app_service.functions.key_routes import KeyRoutes
 from keyfob.hosts.app_service.functions.keys import FunctionKeys
@@ -22,8 +25,14 @@ from keyfob.hosts.app_service.running.running import NotUp, Running
 from keyfob.hosts.app_service.running.sites import KindOfSite, NoContent, Sites
 from keyfob.hosts.app_service.site import Site, SiteReader
 from keyfob.hosts.workloads.forward import forward
-from keyfob.store.port import Store
+from keyfob.resource_id import ResourceId
+from keyfob.store.port import EVERYTHING, Store
 from keyfob.wire.http import Fields, Reply, Request
+
+_log = logging.getLogger(__name__)
+
+_host_row = re.compile(r"(.*/providers/microsoft\.web/sites/[^/]+(?:/slots/[^/]+)?)/host/default").fullmatch
+"""The site whose row `host/default` was changed."""
 
 PORT = 8080
 EMBEDDED = Path(__file__).with_name("embedded")
@@ -47,6 +56,7 @@ class FunctionApps:
         self._reader = reader
         self._store = store
         self._ids = ids
+        self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def kind(self) -> KindOfSite:
@@ -177,6 +187,30 @@ class FunctionApps:
             await self._send(site, running, "PUT", "/admin/keys", keys.digests())
         except (NotUp, OSError):
             return  # it ended: whoever starts it again reads them
+
+    def changed(self, sites: Sites, key: str) -> None:
+        """A resource was written, on whatever node: the app that runs here learns of its keys."""
+        row = _host_row(key)
+        if row is not None or key == EVERYTHING:
+            task = asyncio.get_running_loop().create_task(self._tell_all(sites, row[1] if row else ""), name="keys")
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell_all(self, sites: Sites, only: str) -> None:
+        """`only` this site, or, where it is "", all of them."""
+        for id in [ResourceId.parse(only)] if only else await self._reader.all():
+            site = await self._reader.read(id) if sites.running(id) is not None else None
+            try:
+                if site is not None and site.is_function_app:
+                    await self._tell(site, sites)
+            except Problem as problem:
+                _log.warning("%s could not be told its keys: %s", id, problem.message)
+
+    async def stop(self) -> None:
+        """Nobody is told any more: what runs ends, too."""
+        for task in [*self._telling]:
+            task.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def _ask(self, site: Site, sites: Sites, method: str, path: str) -> Reply:
         """Asks the host, which is started if need be. Raises `NoContent`, `NotUp` and `Unavailable`."""
