@@ -82,9 +82,24 @@ async def test_secrets_are_neither_in_arguments_nor_in_what_the_engine_heeds(sta
 
 async def test_a_value_of_several_lines_cannot_have_a_name_that_the_engine_heeds(stand_in: StandIn) -> None:
     engine = stand_in.write()
-    for name in ("LD_PRELOAD", "PATH", "DOCKER_HOST", "CONTAINERS_STORAGE_CONF"):
+    for name in (
+        "LD_PRELOAD",
+        "PATH",
+        "DOCKER_HOST",
+        "CONTAINERS_STORAGE_CONF",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "GCONV_PATH",
+    ):
         with pytest.raises(EngineFailed, match=name):
             await engine.start(Run("n", "image", {}, "none", (), {name: "a\nb"}))
+
+
+async def test_the_file_of_variables_is_where_no_other_host_sees_it(stand_in: StandIn, tmp_path: Path) -> None:
+    engine = stand_in.write()
+    (tmp_path / "own").mkdir()
+    await engine.start(Run("n", "image", {}, "none", environment={"SECRET": "x"}, log=str(tmp_path / "own" / "log")))
+    words = next(one for one in stand_in.calls if "run" in one["arguments"])["arguments"]
+    assert Path(words[words.index("--env-file") + 1]).parent == tmp_path / "own"
 
 
 @pytest.mark.parametrize("image", ["--privileged", "-v", "", "a b", "../x"])

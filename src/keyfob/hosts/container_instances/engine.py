@@ -44,6 +44,12 @@ _FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "usr")
 _COPIED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _PREFIXES = ("CONTAINER_", "CONTAINERS_", "DOCKER_", "STORAGE_")
 """Variables that tell an engine where its things are: all that it gets of the server's own."""
+_HEEDED = (
+    *("LD_", "GO", "_", "GLIBC_", "GCONV_", "GIO_", "G_", "LC_", "LOC", "MALLOC_", "RES_"),  # by libraries
+    *("DBUS_", "XDG_", "NOTIFY_", "LISTEN_", "SYSTEMD_", "INVOCATION_"),  # systemd's bus may be a command to run
+    *("REGISTRY_", "BUILDAH_", "NETAVARK_", "OCI_", "SSL_CERT_", "BASH_", "TMP", "TEMP"),
+)
+"""How names begin that an engine, or what it starts, would take for its own."""
 
 
 def _limits() -> tuple[str, ...]:
@@ -168,7 +174,7 @@ class Engine:
             arguments += ["--log-driver", "k8s-file", "--log-opt", f"path={run.log}", "--log-opt", LOG_SIZE]
         if run.command:
             arguments += ["--entrypoint", run.command[0]]
-        with _environment_file(run.environment) as (path, passed):
+        with _environment_file(run.environment, os.path.dirname(run.log)) as (path, passed):
             options = ["--env-file", path, *(word for name in passed for word in ("--env", name))]
             await self.must(*arguments, *options, run.image, *run.command[1:], environment=passed)
         found = await self.inspect([run.name])
@@ -348,17 +354,20 @@ def _known(row: Mapping[str, Any]) -> Known:
 
 
 @contextlib.contextmanager
-def _environment_file(environment: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """A file that only we can read, and what it cannot hold, to be handed over in the engine's own environment.
+def _environment_file(environment: Mapping[str, str], folder: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """A file that only we can read, and what it cannot hold, to be handed over in the engine's own environment. It
+    lies in the group's folder, which no program of another host sees: /tmp they all share, as the same user.
 
     A file has one line for each variable, so values of several lines go the other way; a name that the engine itself
     would heed cannot.
     """
     passed = {name: value for name, value in environment.items() if "\n" in value or "\r" in value}
     for name in passed:
-        if name in _COPIED or name.startswith((*_PREFIXES, "LD_", "GO", "_")):
+        if name in _COPIED or name.startswith((*_PREFIXES, *_HEEDED)):
             raise EngineFailed(f"The variable {name} cannot have several lines: the engine would take it for its own.")
-    with tempfile.NamedTemporaryFile("w", prefix="keyfob-", encoding="utf-8", errors="surrogateescape") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="environment-", dir=folder or None, encoding="utf-8", errors="surrogateescape"
+    ) as file:
         file.writelines(f"{name}={value}\n" for name, value in environment.items() if name not in passed)
         file.flush()
         yield file.name, passed
