@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from keyfob.cli.client import LOCAL_API, Client, Failure
-from keyfob.cli.output import data_option, output_option, show_json, table, tenant_option
+from keyfob.cli.output import data_option, output_option, say, show_json, table, tenant_option
 from keyfob.hosts.container_instances.images import Images
 
 
@@ -53,6 +53,8 @@ def list_(output: str, data: Path) -> None:
     rows = [(name, " ".join(one.command) if one else "") for name, one in found]
     if output == "json":
         show_json([{"name": name, "command": command} for name, command in rows])
+    elif not rows:
+        say("No image was imported yet; `keyfob image import NAME SOURCE` does that.")
     else:
         table(("Name", "Command"), rows)
 

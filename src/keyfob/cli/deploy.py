@@ -18,6 +18,7 @@ from keyfob.cli.output import data_option, output_option, say, show_json, table,
 _MOST_LINKED = 100
 _MOST_REASONS = 10
 _DOCUMENT = re.compile("deployment(?:template|parameters)", re.IGNORECASE)
+_OF_A_GROUP = "it belongs to a resource group"
 _ACTIVE = ("Accepted", "Running")
 
 
@@ -89,7 +90,10 @@ def deploy(
     else:
         _told(client, path, shown)
     if shown["properties"]["provisioningState"] != "Succeeded":
-        raise Failure(_why(shown["properties"]))
+        why = _why(shown["properties"])
+        if not group and _OF_A_GROUP in why:
+            why += "\nWithout --group a template is deployed to the subscription; --group NAME names a group."
+        raise Failure(why)
 
 
 def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
@@ -103,6 +107,8 @@ def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
                 parsed = value
             made[name] = {"value": parsed}
             continue
+        if not equals and not Path(one.removeprefix("@")).is_file():
+            raise Failure(f"'{one}' is neither a parameter file that is there nor NAME=VALUE.")
         try:
             read = json.loads(Path(one.removeprefix("@")).read_text("utf-8-sig"))
         except ValueError as error:

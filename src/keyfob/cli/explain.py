@@ -41,8 +41,10 @@ def explain(request_id: str | None, count: int, principal: str | None, output: s
     if output == "json":
         show_json(found)
         return
-    if not found:
-        say("No decision was logged under that request id." if request_id else "Nothing was refused yet.")
+    if not found and request_id:
+        say("No decision is logged under that request id; `keyfob explain` shows the last denials and their ids.")
+    elif not found:
+        say(f"Nothing was refused to {principal} yet." if principal else "Nothing was refused yet.")
     for entry in found:
         _show(entry, _name(client, entry["principalId"]))
 
@@ -80,4 +82,4 @@ def _show(entry: dict[str, Any], name: str) -> None:
         )
     if denied and entry.get("remedy"):
         say("  to allow it:")
-        say(f"    {entry['remedy']}", fg="cyan")
+        say(f"    keyfob {entry['remedy']}", fg="cyan")

@@ -40,6 +40,10 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+_NAME_WIDTH = 20
+"""What the first column, a name, keeps on a narrow terminal."""
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """A plain table that reads well on a terminal and in a pasted log."""
     from rich.box import SIMPLE_HEAD
@@ -47,8 +51,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
     from rich.table import Table
 
     drawn = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    longest = max((len(row[0]) for row in rows), default=0)
+    for at, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", min_width=None if at else min(longest, _NAME_WIDTH))
     for row in rows:
         drawn.add_row(*row)
     console = Console()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import click
 
 from keyfob.cli.client import LOCAL_API, Answer, Client, Failure, sentence
 from keyfob.cli.output import data_option, output_option, say, show_json, table, tenant_option
+from keyfob.resource_id import ResourceId
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,11 +55,13 @@ def hosts(output: str, tenant: str | None, data: Path) -> None:
     if not rows:
         say("There are no hosts yet; make one with `keyfob rest PUT …`, az, or a template.")
         return
+    groups = twins(rows)
     table(
-        ["name", "kind", "state", "identities", "open", "last token"],
+        ["name", *(["group"] if groups else []), "kind", "state", "identities", "open", "last token"],
         [
             [
                 plain(row["name"]),
+                *([plain(groups.get(row["id"], ""))] if groups else []),
                 row["kind"],
                 painted(row["state"]),
                 plain(", ".join(one["name"] or "system" for one in row["identities"]) or "–"),
@@ -73,6 +77,14 @@ def look(client: Client) -> Any:
     """What the server knows of the hosts in the operator's subscription."""
     path = f"/subscriptions/{client.operator['subscription_id']}/providers/Keyfob.Hosts/hosts"
     return client.arm_json("GET", path, api_version=LOCAL_API)
+
+
+def twins(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """The groups of hosts whose name another host has too, by id: the name alone tells nobody which is meant."""
+    names = Counter(row["name"].lower() for row in rows)
+    return {
+        row["id"]: ResourceId.parse(row["id"]).resource_group or "" for row in rows if names[row["name"].lower()] > 1
+    }
 
 
 def opened(row: Mapping[str, Any]) -> str:

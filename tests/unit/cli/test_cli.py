@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any, ClassVar
 
 import click
 import pytest
 
 from keyfob.cli import COMMANDS, keyfob, main
 from keyfob.cli.client import Answer, sentence
+from keyfob.cli.output import table
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -63,6 +66,53 @@ def test_without_a_server_it_says_how_to_start_one(capsys, tmp_path, monkeypatch
     assert out == ""
     assert err.count("\n") == 1
     assert "keyfob up" in err
+
+
+def test_what_was_not_found_is_said_with_what_to_do(capsys, tmp_path):
+    code, out, _ = run(capsys, "image", "list", "--data", str(tmp_path))
+    assert code == 0
+    assert "keyfob image import" in out
+
+
+class Refusing:
+    """The server's client in `keyfob explain`."""
+
+    found: ClassVar[list[dict[str, Any]]] = []
+
+    def __init__(self, data: Path) -> None: ...
+
+    def arm_json(self, *_given: Any, **_named: Any) -> Any:
+        return {"value": self.found}
+
+    def arm(self, *_given: Any, **_named: Any) -> Answer:
+        return Answer(404, {}, b"")
+
+
+def test_explain_gives_a_command_that_reaches_this_server(capsys, monkeypatch):
+    monkeypatch.setattr("keyfob.cli.explain.Client", Refusing)
+    assert run(capsys, "explain")[1] == "Nothing was refused yet.\n"
+    assert "Nothing was refused to p1 yet." in run(capsys, "explain", "--principal", "p1")[1]
+    assert "shows the last denials" in run(capsys, "explain", "an-id")[1]
+    entry = {
+        "time": 0.0,
+        "verdict": "denied",
+        "principalId": "p1",
+        "principalName": "web",
+        "action": "A/b",
+        "reason": "",
+    }
+    entry |= {"dataAction": False, "scope": "/", "requestId": "r", "remedy": "az role assignment create …"}
+    monkeypatch.setattr(Refusing, "found", [entry])
+    assert "    keyfob az role assignment create …\n" in run(capsys, "explain")[1]
+
+
+def test_names_stay_whole_in_a_narrow_table(capsys, monkeypatch):
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "60")
+    table(["name", "what"], [["site-two/staging", "word " * 30], ["x", "many-letters" * 9]])
+    out, _ = capsys.readouterr()
+    assert "site-two/staging" in out
+    assert max(map(len, click.unstyle(out).splitlines())) <= 60
 
 
 def test_status_of_nothing(capsys, tmp_path):

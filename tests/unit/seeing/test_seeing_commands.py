@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keyfob.cli.seeing import BARS, HISTORY, Screen, ago, as_json, bars, drawn, figure, last_token, opened, shown
+from keyfob.cli.seeing import BARS, HISTORY, Screen, ago, as_json, bars, drawn, figure, last_token, opened, shown, twins
 from keyfob.cli.shell import prepared
 
 
@@ -146,6 +146,16 @@ def test_the_last_token_names_its_identity() -> None:
     last["clientId"] = "of one that was deleted"
     assert last_token(row, 100.0).endswith("(gone)")
     assert last_token(host(), 100.0) == "–"
+
+
+def test_hosts_of_one_name_are_told_apart_by_their_groups() -> None:
+    def at(group: str, name: str) -> dict[str, Any]:
+        id = f"/subscriptions/s/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}"
+        return host(name, id=id)
+
+    rows = [at("a", "web"), at("b", "Web"), at("b", "db")]
+    assert list(twins(rows).values()) == ["a", "b"]
+    assert not twins(rows[1:])
 
 
 def test_what_is_open() -> None:

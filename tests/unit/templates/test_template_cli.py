@@ -74,6 +74,13 @@ async def test_what_goes_wrong_is_one_sentence(arm, run, tmp_path):
     file.write_text(json.dumps(template({"type": "A.B/c", "apiVersion": "2020-01-01", "name": "x"})))
     result = await run(str(file), "-g", "cli")
     assert "InvalidResourceNamespace" in str(result.exception)
+    result = await run(str(file), "-g", "cli", "-p", "count")
+    assert "'count' is neither a parameter file that is there nor NAME=VALUE." in str(result.exception)
+    file.write_text(
+        json.dumps(template({"type": "Microsoft.Compute/virtualMachines", "apiVersion": "2024-07-01", "name": "x"}))
+    )
+    result = await run(str(file))
+    assert "--group NAME names a group" in str(result.exception)
 
 
 def on_terminal(*command: str) -> tuple[int, str, str]:
