@@ -42,6 +42,7 @@ from keyfob.declare import Action, Caller, Change, Level, ResourceType, Work
 from keyfob.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from keyfob.identities.availability import Rules
 from keyfob.identities.lifecycle import apply_identity, remove_identity, suspend_identity
+from keyfob.identities.model import StoredIdentity
 from keyfob.identities.reconcile import Reconciled, reconcile
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import Store, Transaction
@@ -145,7 +146,7 @@ class Engine:
                 support=order.kind.identity,
             )
             notices = self._available(order, envelope, wanted)
-            wanted = await self._may_assign(tx, order, wanted)
+            wanted = await self._may_assign(tx, order, wanted, before.identity if before else None)
             outcome = await self._store(tx, order, before, envelope, tags, location, wanted)
         if order.kind.work is not None and outcome.operation is not None:
             self.operations.carry_out(outcome.operation, order.kind.work.do(outcome.stored.value, order.body))
@@ -263,15 +264,19 @@ class Engine:
             user=bool(wanted.user),
         )
 
-    async def _may_assign(self, tx: Transaction, order: Order, wanted: Reconciled) -> Reconciled:
+    async def _may_assign(
+        self, tx: Transaction, order: Order, wanted: Reconciled, had: StoredIdentity | None
+    ) -> Reconciled:
         """`assign/action` on every identity that the request lists, whether it is new there or not. One that does not
         exist, or belongs to another tenant, is refused in the same words. Gives them in their own spelling."""
         refused = []
         spelled = {}
+        principals: dict[str, str] = {}
         for id in wanted.listed:
             identity = await get_resource(tx, id)
             if identity is not None:
                 spelled[id.key] = ResourceId.parse(identity.id)
+                principals[id.key] = str(identity.properties.get("principalId", ""))
             try:
                 if identity is None or identity.tenant_id != order.tenant_id:
                     refused.append(id)
@@ -285,14 +290,18 @@ class Engine:
             return wanted
         listed = {id.key for id in wanted.listed}
         for id in wanted.user:
-            if id.key not in listed and await get_resource(tx, id) is None:
+            if id.key in listed:
+                continue
+            kept = await get_resource(tx, id)
+            if kept is None or not (had or StoredIdentity()).means(id, str(kept.properties.get("principalId", ""))):
                 raise InvalidInput(
                     f"Identity operation for resource '{order.id}' failed with error 'Failed to perform resource "
                     f'identity operation. Status: \'BadRequest\'. Response: \'{{"error":{{"code":"BadRequest",'
                     f'"message":"Resource \'{id}\' was not found."}}}}\'.',
                     code="FailedIdentityOperation",
                 )
-        return replace(wanted, user=tuple(spelled.get(id.key, id) for id in wanted.user))
+        user = tuple(spelled.get(id.key, id) for id in wanted.user)
+        return replace(wanted, user=user, principals=principals)
 
     # --- DELETE
 

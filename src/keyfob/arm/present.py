@@ -50,7 +50,7 @@ async def present_identity(
     session: Session, resource: Resource, kind: ResourceType, api_version: str
 ) -> dict[str, Any] | None:
     """None when it has none: the member is then left out. A user-assigned identity that was deleted is still listed,
-    with nothing behind it."""
+    with nothing behind it, also when another has its name now."""
     identity = resource.identity
     if not identity:
         return None
@@ -64,8 +64,11 @@ async def present_identity(
         return shown
     entries: dict[str, dict[str, Any]] = {}
     for text in identity.user:
-        found = await get_resource(session, ResourceId.parse(text))
+        id = ResourceId.parse(text)
+        found = await get_resource(session, id)
         properties = found.properties if found else {}
+        if not identity.means(id, str(properties.get("principalId", ""))):
+            properties = {}
         entries[text] = {name: properties[name] for name in ("principalId", "clientId") if name in properties}
     shown["userAssignedIdentities"] = entries
     return shown

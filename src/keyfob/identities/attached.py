@@ -56,10 +56,13 @@ class Attachments:
             system = await self._attached(None, host.tenant_id, identity.system.principal_id, identity.system.client_id)
         user = []
         for text in identity.user if identity else ():
-            resource = await self._resources.get(self._store, ResourceId.parse(text))
+            id = ResourceId.parse(text)
+            resource = await self._resources.get(self._store, id)
             if resource is None:
                 continue  # it was deleted; its hosts keep the reference
             properties = resource.properties
+            if identity and not identity.means(id, str(properties.get("principalId", ""))):
+                continue  # made again since: nobody assigned that one
             found = await self._attached(
                 resource.id,
                 resource.tenant_id,

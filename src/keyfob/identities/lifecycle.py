@@ -63,7 +63,9 @@ async def apply_identity(
     elif not wanted.system and system is not None:
         await delete_principal(tx, tenant_id, system.principal_id)
         system = None
-    return StoredIdentity(system=system, user=tuple(str(id) for id in wanted.user)) or None
+    known = {**(before.principals if before else {}), **wanted.principals}
+    principals = {id.key: known[id.key] for id in wanted.user if id.key in known}
+    return StoredIdentity(system=system, user=tuple(str(id) for id in wanted.user), principals=principals) or None
 
 
 async def move_identity(tx: Transaction, tenant_id: str, identity: StoredIdentity | None, *, to: ResourceId) -> None:

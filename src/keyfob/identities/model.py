@@ -29,6 +29,13 @@ class StoredIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     user: tuple[str, ...] = ()
     """Resource ids of user-assigned identities, in their canonical spelling, once each. They may dangle: deleting an
     identity leaves the references on its hosts, as Azure does."""
+    principals: dict[str, str] = {}
+    """Key of a user-assigned identity → its principal when it was assigned. One that was made again under the same name
+    has another, and was assigned by nobody."""
+
+    def means(self, id: ResourceId, principal_id: str) -> bool:
+        """Whether the identity that has this id now is the one that was assigned."""
+        return self.principals.get(id.key, principal_id) == principal_id
 
     def __bool__(self) -> bool:
         return self.system is not None or bool(self.user)

@@ -12,7 +12,7 @@ The rules, as the Compute, Web and Container Instance providers show them to azu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keyfob.declare import IdentitySupport, OnPut
@@ -33,6 +33,8 @@ class Reconciled:
     listed: tuple[ResourceId, ...] = ()
     given: bool = False
     """Whether the request had an identity block."""
+    principals: Mapping[str, str] = field(default_factory=dict)
+    """Key of an identity that is assigned by this request → the principal it has now."""
 
 
 @dataclass(frozen=True, slots=True)

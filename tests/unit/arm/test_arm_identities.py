@@ -246,6 +246,21 @@ async def test_deleting_an_identity_leaves_its_references(made: Any) -> None:
     assert await shown(made) == ("UserAssigned", ["uami2"])
 
 
+async def test_one_made_again_under_the_same_name_was_assigned_by_nobody(made: Any) -> None:
+    await made.machine(identity={"type": "UserAssigned", "userAssignedIdentities": {U1: {}, U2: {}}})
+    await made.send("DELETE", U1)
+    await made.identity("uami1")
+    entries = (await made.send("GET", VM)).json["identity"]["userAssignedIdentities"]
+    assert (entries[U1], set(entries[U2])) == ({}, {"principalId", "clientId"})
+    keep = await made.send("PATCH", VM, {"identity": {"type": "UserAssigned", "userAssignedIdentities": {U2: {}}}})
+    assert (keep.status, keep.code) == (400, "FailedIdentityOperation")
+    again = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {U1: {}}}}
+    assert (await made.send("PATCH", VM, again, who="machinist")).code == "LinkedAuthorizationFailed"
+    assert (await made.send("PATCH", VM, again)).status == 200
+    entries = (await made.send("GET", VM)).json["identity"]["userAssignedIdentities"]
+    assert entries[U1]["principalId"] == (await made.send("GET", U1)).json["properties"]["principalId"]
+
+
 # --- what the token endpoint sees
 
 
@@ -274,6 +289,8 @@ async def test_attachments_follow_every_change(made: Any) -> None:
     assert attachments.version > version
     assert (await attachments.of(host)).user == ()
     await made.identity("uami2")
+    assert (await attachments.of(host)).user == (), "another of the same name, which nobody assigned"
+    await made.send("PATCH", VM, {"identity": {"type": JOINED, "userAssignedIdentities": {U2: {}}}})
     assert [one.resource_id for one in (await attachments.of(host)).user] == [U2]
 
     await made.send("DELETE", VM)

@@ -150,6 +150,7 @@ def _model_changed(change: Change, properties: Mapping[str, Any]) -> bool:
         or sizes[0] != sizes[1]
         or (had.system is not None) != change.identities.system
         or {ResourceId.parse(id).key for id in had.user} != {id.key for id in change.identities.user}
+        or any(had.principals.get(key, now) != now for key, now in change.identities.principals.items())
     )
 
 
