@@ -13,7 +13,7 @@ import pytest
 
 from keyfob.errors import NotFound
 from keyfob.hosts.app_service import AppService
-from keyfob.hosts.app_service.deploying.deployments import Package, Status, Telling
+from keyfob.hosts.app_service.deploying.deployments import MOST_SAID, Deployment, Package, Status, Telling
 from keyfob.hosts.app_service.site import Site
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Fields, Request
@@ -364,3 +364,13 @@ async def test_log_stream_ends_with_the_credentials_that_began_it(place: Place) 
     async with asyncio.timeout(60):
         async for _ in reply.stream:
             pass
+
+
+def test_log_of_a_deployment_is_bounded_and_says_why_it_failed(tmp_path: Path, clock: Any) -> None:
+    telling = Telling(Deployment(id="a"), tmp_path / "a.json", clock)
+    for _ in range(1_000):
+        telling.say("x" * 4_000)
+    telling.say("it failed", 2)
+    log = telling.deployment.log
+    assert sum(len(one.message) for one in log) <= MOST_SAID
+    assert log[-1].message == "it failed"

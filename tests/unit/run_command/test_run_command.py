@@ -11,6 +11,7 @@ from keyfob.errors import InvalidInput
 from keyfob.hosts.sandbox.refusal import SandboxUnavailable
 from keyfob.hosts.workloads.run_command import COMMANDS, LONGEST, PLACE, asked_script, kept_script
 from keyfob.hosts.workloads.workshop import Result
+from keyfob.resource_id import ResourceId
 
 S = "/subscriptions/bbbbbbbb-0000-4000-8000-000000000001"
 GROUP = f"{S}/resourceGroups/g"
@@ -78,6 +79,15 @@ async def test_the_last_part_of_long_output_is_told(stage: Any) -> None:
     assert "x" * 4093 + "end\n[stderr]" in message
     assert "x" * 4094 not in message
     assert message.endswith("\n" + "ü" * 2048)
+
+
+async def test_no_more_of_long_output_is_logged_than_can_be_read(stage: Any) -> None:
+    """Line by line, a script that prints empty ones held the server for minutes."""
+    stage.bench.result = Result(0, "\n" * 30_000 + "the last\n", "")
+    await stage.ended(await stage.send("POST", f"{MACHINE}/runCommand", ECHO))
+    logged = [line.text for line in stage.bench.log_of(ResourceId.parse("/"), "run-command").tail()]
+    assert len(logged) < 21_000
+    assert logged[-2] == "the last"
 
 
 async def test_too_long_or_without_a_sandbox(stage: Any) -> None:

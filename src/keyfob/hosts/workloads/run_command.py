@@ -39,6 +39,8 @@ PLACE = "/var/lib/waagent/run-command/download/0"
 """Where Azure's agent puts the script, and what `$0` is below."""
 
 LOG = "run-command"
+LOGGED, MOST_LINES = 1_000_000, 20_000
+"""Characters and lines of each stream that go to the machine's log, the last of them."""
 
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BODY_LIMIT = 1024 * 1024
@@ -217,8 +219,7 @@ class RunCommands:
             admit=lambda: self._still_runs(machine),
         )
         for stream, text in (("out", result.output), ("err", result.errors)):
-            for line in text.splitlines():
-                log.write(stream, line)
+            log.write_all([(stream, line, "") for line in text[-LOGGED:].splitlines()[-MOST_LINES:]])
         log.write("host", f"the script ended with exit code {result.code}")
         return result
 

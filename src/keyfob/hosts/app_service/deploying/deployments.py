@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 KEPT = 20
 """Records kept for each site; the oldest go first."""
 
-MOST_LINES = 20_000
-"""Lines of one deployment's log."""
+MOST_LINES, MOST_SAID = 20_000, 1_000_000
+"""Lines of one deployment's log, and characters: all of a site's logs are read to list its deployments."""
 
 
 class Status(IntEnum):
@@ -91,9 +91,11 @@ class Telling:
         self.deployment = deployment
         self._place = place
         self._clock = clock
+        self._said = 0
 
     def say(self, message: str, kind: int = 0) -> None:
-        if len(self.deployment.log) < MOST_LINES:
+        self._said += len(message)
+        if len(self.deployment.log) < MOST_LINES and (self._said < MOST_SAID or kind):
             self.deployment.log.append(Entry(iso(self._clock.now()), message, kind))
 
     def become(self, status: Status) -> None:
