@@ -319,6 +319,29 @@ async def test_an_app_that_cannot_be_run_says_why(place: Place, content: dict[st
     await place.until(lambda: "Unable to parse host configuration file" in place.log(place.id("fn-bad")))
 
 
+async def test_the_host_through_resource_manager(place: Place, content: dict[str, str | bytes]) -> None:
+    await function_app(place, "fn-host")
+    runtime = f"{place.id('fn-host')}/hostruntime/admin"
+    await place.deploy("fn-host", content)
+    assert (await place.ok("GET", f"{runtime}/host/status"))["state"] == "Running"
+    assert await place.ok("POST", f"{runtime}/host/synctriggers") == {"status": "success"}
+    assert (await place.arm("POST", f"{runtime}/functions/TICK")).status == 202
+    assert (await place.arm("POST", f"{runtime}/functions/read")).status == 400  # no timer
+    assert (await place.arm("POST", f"{runtime}/functions/none")).status == 404
+    for word in ("sync", "listsyncstatus"):
+        assert (await place.arm("POST", f"{place.id('fn-host')}/host/default/{word}")).status == 204
+    await place.ok("POST", f"{place.id('fn-host')}/stop")
+    refused = await place.arm("GET", f"{runtime}/host/status")
+    assert (refused.status, refused.json()["error"]["code"]) == (400, "BadRequest")
+    assert "Encountered an error (ServiceUnavailable) from host runtime." in refused.json()["error"]["message"]
+
+
 async def test_a_web_app_has_no_functions(place: Place) -> None:
     await place.site("not-functions")
     assert await place.ok("GET", f"{place.id('not-functions')}/functions") == {"value": []}
+    for method, path in (
+        ("GET", "hostruntime/admin/host/status"),
+        ("PUT", "host/default/functionKeys/a"),
+        ("DELETE", "host/default/functionKeys/default"),
+    ):
+        assert (await place.arm(method, f"{place.id('not-functions')}/{path}", {})).status == 404

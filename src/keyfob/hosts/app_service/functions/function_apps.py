@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from keyfob.arm.resources import get_resource, resource_not_found
 from keyfob.arm.shapes import answering, posting, resource_path, resource_scope
 from keyfob.clock import Ids
 from keyfob.declare import Action, Call, Change, PostAction, Route
-from keyfob.errors import NotFound, Problem, Unavailable
+from keyfob.errors import InvalidInput, NotFound, Problem
 from keyfob.hosts.app_service.functions.embedded.discovery import DEFAULT_SCRIPT
 from keyfob.hosts.app_service.functions.key_routes import KeyRoutes
 from keyfob.hosts.app_service.functions.keys import FunctionKeys
@@ -22,9 +23,9 @@ from keyfob.hosts.app_service.model import API_VERSIONS
 from keyfob.hosts.app_service.running.command import ENVIRONMENTS, Launch, interpreter
 from keyfob.hosts.app_service.running.environment import HOME, ROOT
 from keyfob.hosts.app_service.running.running import NotUp, Running
-from keyfob.hosts.app_service.running.sites import KindOfSite, NoContent, Sites
+from keyfob.hosts.app_service.running.sites import KindOfSite, NoContent, Sites, SiteStopped
 from keyfob.hosts.app_service.site import Site, SiteReader
-from keyfob.hosts.workloads.forward import forward
+from keyfob.hosts.workloads.forward import BadGateway, forward
 from keyfob.resource_id import ResourceId
 from keyfob.store.port import EVERYTHING, Store
 from keyfob.wire.http import Fields, Reply, Request
@@ -46,6 +47,15 @@ KEYS = "functions.keys"
 STATE = f"{HOME}/data/Functions/timers"
 
 _PATIENCE = 60.0
+
+
+class HostRuntime(InvalidInput):
+    """The app's host does not answer, or not well: 400 with these words, as Resource Manager says it on Azure."""
+
+    code = "BadRequest"
+
+    def __init__(self, what: str, app: str) -> None:
+        super().__init__(f"Encountered an error ({what}) from host runtime. The log of '{app}' says more.")
 
 
 class FunctionApps:
@@ -129,6 +139,17 @@ class FunctionApps:
         def row(method: str, word: str, action: str, operation: Any) -> Route:
             return Route(method, f"{path}/{word}", Action(f"{kind}/{action}"), operation, scope, API_VERSIONS)
 
+        async def status(call: Call) -> Reply:
+            return await self._ask(await self._function_app(call), sites, "GET", "/admin/host/status")
+
+        async def sync(call: Call) -> Reply:
+            return await self._ask(await self._function_app(call), sites, "POST", "/admin/host/synctriggers")
+
+        async def fire(call: Call) -> Reply:
+            site = await self._function_app(call)
+            found = await self._function(site, sites, call.parameters["functionName"])
+            return await self._ask(site, sites, "POST", f"/admin/functions/{found['name']}")
+
         named = KeyRoutes(store=self._store, keys=self.keys, ids=self._ids, site=self._site, told=told)
         return (
             row("GET", "functions", "functions/read", all_),
@@ -136,6 +157,9 @@ class FunctionApps:
             row("POST", "functions/{functionName}/listkeys", "functions/listkeys/action", keys),
             row("POST", "functions/{functionName}/listsecrets", "functions/listsecrets/action", secrets),
             *named.rows(kind, name_of),
+            row("GET", "hostruntime/admin/host/status", "hostruntime/host/read", status),
+            row("POST", "hostruntime/admin/host/synctriggers", "hostruntime/host/action", sync),
+            row("POST", "hostruntime/admin/functions/{functionName}", "hostruntime/host/action", fire),
         )
 
     def actions(self, kind: str) -> dict[str, PostAction]:
@@ -159,6 +183,12 @@ class FunctionApps:
             raise resource_not_found(call.scope)
         return site
 
+    async def _function_app(self, call: Call) -> Site:
+        site = await self._site(call)
+        if not site.is_function_app:
+            raise NotFound(f"'{site.name}' is no function app.", code="NotFound")
+        return site
+
     async def _functions(self, site: Site, sites: Sites) -> list[dict[str, Any]]:
         """What the host found; a site without content, or of another kind, has none."""
         if not site.is_function_app:
@@ -167,8 +197,12 @@ class FunctionApps:
             reply = await self._ask(site, sites, "GET", "/admin/functions")
         except NoContent:
             return []
-        found: list[dict[str, Any]] = json.loads(reply.body)
-        return found
+        try:
+            found = json.loads(reply.body)
+        except ValueError:
+            raise HostRuntime("InternalServerError", site.name) from None
+        listed = found if isinstance(found, list) else []
+        return [one for one in listed if isinstance(one, dict) and isinstance(one.get("name"), str)]
 
     async def _function(self, site: Site, sites: Sites, name: str) -> dict[str, Any]:
         for found in await self._functions(site, sites):
@@ -213,8 +247,11 @@ class FunctionApps:
         await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def _ask(self, site: Site, sites: Sites, method: str, path: str) -> Reply:
-        """Asks the host, which is started if need be. Raises `NoContent`, `NotUp` and `Unavailable`."""
-        return await self._send(site, await sites.up(site.id), method, path)
+        """Asks the host, which is started if need be. Raises `NoContent` and `HostRuntime`."""
+        try:
+            return await self._send(site, await sites.up(site.id), method, path)
+        except (SiteStopped, NotUp, BadGateway, OSError):
+            raise HostRuntime("ServiceUnavailable", site.name) from None
 
     async def _send(
         self, site: Site, running: Running, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -230,12 +267,10 @@ class FunctionApps:
             peer="127.0.0.1",
         )
         reply = await forward(request, running.dial, patience=_PATIENCE)
-        if reply.stream is not None:
-            body_ = b"".join([part async for part in reply.stream])
-            reply = Reply(reply.status, body_, reply.headers)
+        content = reply.body if reply.stream is None else b"".join([part async for part in reply.stream])
         if reply.status >= 300:
-            raise Unavailable(f"The host of '{site.name}' answered {reply.status}; its log says more.")
-        return reply
+            raise HostRuntime(responses.get(reply.status, "Error").replace(" ", ""), site.name)
+        return Reply(reply.status, content, (), "application/json; charset=utf-8")
 
 
 def _invoke_url(site: Site, function: Mapping[str, Any]) -> str:
