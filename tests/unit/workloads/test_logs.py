@@ -37,6 +37,17 @@ def test_lines_have_time_and_stream(log: ProgramLog) -> None:
     assert texts(log, 0) == []
 
 
+def test_a_text_of_several_lines_is_several_lines(log: ProgramLog) -> None:
+    """As a refusal of Key Vault is, of which each would else be read as a time, a stream and the rest."""
+    log.write("host", "Forbidden.\nCaller: appid=1\n\nVault: shop\n")
+    assert [(line.stream, line.text) for line in log.tail()] == [
+        ("host", "Forbidden."),
+        ("host", "Caller: appid=1"),
+        ("host", ""),
+        ("host", "Vault: shop"),
+    ]
+
+
 def test_it_is_there_after_a_restart_and_nobody_elses(log: ProgramLog, tmp_path: Path) -> None:
     log.write("out", "kept ü \udcff")
     again = ProgramLog(tmp_path / "a.log", FakeClock())

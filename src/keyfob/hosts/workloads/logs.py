@@ -53,13 +53,13 @@ class ProgramLog:
         self._size = path.stat().st_size if path.exists() else 0
 
     def write(self, stream: str, text: str, *, at: str = "") -> None:
-        """One line, of now or of another time."""
+        """One line, of now or of another time; as many as the text has."""
         self.write_all([(stream, text, at)])
 
     def write_all(self, given: Iterable[tuple[str, str, str]]) -> None:
         """(stream, text, time), "" for now. What the disk refuses is lost, never the program."""
         now = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        lines = [Line(at or now, stream, text) for stream, text, at in given]
+        lines = [Line(at or now, stream, line) for stream, text, at in given for line in text.rstrip("\n").split("\n")]
         with contextlib.suppress(OSError):
             self._keep([f"{at} {stream} {text}\n".encode("utf-8", "replace") for at, stream, text in lines])
         for follower in self._followers:

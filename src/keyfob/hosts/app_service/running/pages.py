@@ -50,8 +50,8 @@ def not_up(reason: str, host: str) -> Reply:
         503,
         ":( Application Error",
         reason,
-        "If you are the application administrator, you can access the diagnostic resources: az webapp log tail, "
-        f"or the log of {host}.",
+        "If you are the application administrator, you can access the diagnostic resources: "
+        f"keyfob logs, or az webapp log tail, for {host}.",
     )
 
 
