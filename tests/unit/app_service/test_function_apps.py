@@ -13,7 +13,7 @@ from keyfob.arm.resources import get_resource
 from keyfob.hosts.app_service.functions.keys import Chosen, FunctionKeys
 from keyfob.resource_id import ResourceId
 
-from .conftest import Place, Start
+from .conftest import Place, Start, zipped
 
 VAULT_ROLE = "4633458b-17de-408a-b874-0445c86b69e6"  # Key Vault Secrets User
 
@@ -334,6 +334,30 @@ async def test_the_host_through_resource_manager(place: Place, content: dict[str
     refused = await place.arm("GET", f"{runtime}/host/status")
     assert (refused.status, refused.json()["error"]["code"]) == (400, "BadRequest")
     assert "Encountered an error (ServiceUnavailable) from host runtime." in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("build", "said"), [("True", "requirements.txt"), ("False", "Deployment successful.")])
+async def test_a_deployment_to_flex_consumption_says_itself_whether_to_build(
+    place: Place, content: dict[str, str | bytes], build: str, said: str
+) -> None:
+    """What `az functionapp deployment source config-zip` sends there (appservice/custom.py, enable_zip_deploy_flex)."""
+    await function_app(place, "fn-flex")
+    scm = "https://fn-flex.scm.azurewebsites.net/api"
+    headers = await place.credentials(place.id("fn-flex"))
+    body = zipped({**content, "requirements.txt": "--no-index\nnothing-of-this-name\n"})
+    sent = await place.send("POST", f"{scm}/publish?RemoteBuild={build}&Deployer=az_cli", headers, body)
+    assert sent.status == 202
+
+    async def latest() -> Any:
+        return (await place.send("GET", f"{scm}/deployments/latest", headers)).json()
+
+    async with asyncio.timeout(120):
+        while not (shown := await latest())["complete"]:
+            await asyncio.sleep(0.05)
+    assert shown["status"] == (3 if build == "True" else 4)
+    log = (await place.send("GET", f"{scm}/deployments/{shown['id']}/log", headers)).body.decode()
+    assert said in log
+    assert ("pip" in log) is (build == "True")
 
 
 async def test_a_web_app_has_no_functions(place: Place) -> None:

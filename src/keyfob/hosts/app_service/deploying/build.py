@@ -8,7 +8,6 @@ SCM_DO_BUILD_DURING_DEPLOYMENT, as on App Service.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -17,12 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from keyfob.errors import InvalidInput
-from keyfob.hosts.app_service.deploying.deployments import Telling
-from keyfob.hosts.app_service.running.command import build_python
+from keyfob.hosts.app_service.deploying.deployments import ASKED_BY, Telling
+from keyfob.hosts.app_service.running.command import build_python, package_json
 from keyfob.hosts.app_service.running.environment import ROOT
 from keyfob.hosts.app_service.site import Site
 
-ASKED_BY = "SCM_DO_BUILD_DURING_DEPLOYMENT"
 PATIENCE = 1_200.0
 """Seconds for each command."""
 
@@ -76,12 +74,9 @@ async def _node(folder: Path, telling: Telling) -> None:
     if shutil.which("npm") is None:
         raise BuildFailed("This machine has no npm: install Node.js, or deploy with node_modules in the package.")
     await _run(["npm", "install", "--no-audit", "--no-fund"], folder, telling)
-    try:
-        scripts = json.loads((folder / "package.json").read_text("utf-8-sig")).get("scripts") or {}
-    except (ValueError, AttributeError, OSError):
-        scripts = {}
+    scripts = package_json(folder).get("scripts")
     for name in ("build", "build:azure"):
-        if name in scripts:
+        if isinstance(scripts, dict) and name in scripts:
             await _run(["npm", "run", name], folder, telling)
 
 

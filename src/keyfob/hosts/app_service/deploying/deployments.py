@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,9 @@ from keyfob.hosts.app_service.site import Site
 from keyfob.resource_id import ResourceId
 
 _log = logging.getLogger(__name__)
+
+ASKED_BY = "SCM_DO_BUILD_DURING_DEPLOYMENT"
+"""The setting that asks for a build."""
 
 KEPT = 20
 """Records kept for each site; the oldest go first."""
@@ -82,6 +85,14 @@ class Package:
     path: str = ""
     clean: bool = False
     restart: bool = True
+    build: bool | None = None
+    """None: as the site's settings say."""
+
+
+def _asking(site: Site, build: bool) -> Site:
+    """The site as one whose settings ask for a build, or do not."""
+    settings = {name: value for name, value in site.settings.items() if name.upper() != ASKED_BY}
+    return replace(site, settings={**settings, ASKED_BY: "true" if build else "false"})
 
 
 class Telling:
@@ -222,7 +233,7 @@ class Deployments:
             telling.say("WEBSITE_RUN_FROM_PACKAGE is set: the package is kept, and nothing is built.")
             await asyncio.to_thread(self._contents.keep_package, site, package.file, telling.deployment.id)
             return
-        await self._build(site, folder, telling)
+        await self._build(site if package.build is None else _asking(site, package.build), folder, telling)
 
     def _failed(self, site: Site, telling: Telling, why: str) -> None:
         """The content that was there runs on."""

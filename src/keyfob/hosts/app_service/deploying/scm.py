@@ -131,7 +131,8 @@ class Scm:
 
     async def _one_deploy(self, call: _Call) -> Reply:
         query = call.request.query
-        kind = (query.get("type") or "").lower()
+        flex = query.get("RemoteBuild") is not None  # Flex Consumption's deployments are zips and need no type
+        kind = (query.get("type") or ("zip" if flex else "")).lower()
         path = query.get("path") or _NAMED.get(kind, "")
         if kind != "zip":
             if kind not in _FILES:
@@ -140,9 +141,10 @@ class Scm:
                 raise InvalidInput(f"Path must be defined for type='{kind}'")
             path = _FILES[kind] + path
         restart = query.get("restart") is None or _true(query.get("restart"))
-        package = Package(_kept(call.request), type=kind, path=path, clean=_true(query.get("clean")), restart=restart)
+        package = Package(_kept(call.request), type=kind, path=path, clean=_true(query.get("clean")), restart=restart,
+                          build=_true(query.get("RemoteBuild")) if flex else None)  # fmt: skip
         made = self._begin(call, package, "OneDeploy", "OneDeploy")
-        return await self._answered(call, made, at_once=_true(query.get("async")))
+        return await self._answered(call, made, at_once=flex or _true(query.get("async")))
 
     def _begin(self, call: _Call, package: Package, deployer: str, message: str) -> Deployment:
         query = call.request.query
