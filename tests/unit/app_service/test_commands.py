@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from keyfob.arm.model import Resource
 from keyfob.clouds.table import load_clouds
-from keyfob.hosts.app_service.running.command import DEFAULT_SERVER_AT, choose
+from keyfob.hosts.app_service.running.command import DEFAULT_SERVER_AT, LONGEST_PACKAGE, choose, package_json
 from keyfob.hosts.app_service.site import Site
 from keyfob.resource_id import ResourceId
 
@@ -102,3 +103,24 @@ def test_package_json_of_any_form_is_no_error(tmp_path: Path) -> None:
     for text in (json.dumps({"scripts": "none", "main": 3}), "[" * 100_000, "\xff"):
         (tmp_path / "package.json").write_text(text)
         assert choose(site({}), tmp_path) is None
+
+
+def test_package_json_that_is_no_file_of_the_content(tmp_path: Path) -> None:
+    """What a program left there is looked at when the site starts again, by the server and with its rights."""
+    (tmp_path / "secret.json").write_text('{"main": "of-the-server.js"}')
+    (tmp_path / "content").mkdir()
+    place = tmp_path / "content" / "package.json"
+    place.symlink_to(tmp_path / "secret.json")
+    assert package_json(place.parent) == {}
+    place.unlink()
+    place.symlink_to("package.json")
+    assert package_json(place.parent) == {}
+    place.unlink()
+    os.mkfifo(place)
+    assert package_json(place.parent) == {}
+    place.unlink()
+    place.write_text(" " * LONGEST_PACKAGE + '{"main": "x.js"}')
+    assert package_json(place.parent) == {}
+    place.write_text('{"main": "x.js"}')
+    (place.parent / "link").symlink_to("package.json")
+    assert package_json(place.parent) == {"main": "x.js"}

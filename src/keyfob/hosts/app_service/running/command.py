@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ _FLASK = ("application.py", "app.py", "index.py", "server.py")
 _NODE = ("bin/www", "server.js", "app.js", "index.js", "hostingstart.js")
 ENVIRONMENTS = ("antenv", ".venv", "venv", "env")
 """Folders of the content that may be a Python environment, best first; a build makes the first."""
+LONGEST_PACKAGE = 1 << 20
+
 PACKAGES = (".python_packages/lib/site-packages", "__oryx_packages__")
 """Folders of packages without an environment: what tools put into the archive."""
 
@@ -179,7 +182,7 @@ def _node(site: Site, content: Path, given: str) -> Launch | None:
         return _shell(given, port, variables, content)
     if given.endswith(".js"):
         return Launch(["node", given], port, variables)
-    package = _package(content)
+    package = package_json(content)
     if isinstance(scripts := package.get("scripts"), dict) and scripts.get("start"):
         return Launch(["npm", "start"], port, {**variables, "NPM_CONFIG_UPDATE_NOTIFIER": "false"})
     main = package.get("main")
@@ -189,12 +192,24 @@ def _node(site: Site, content: Path, given: str) -> Launch | None:
     return Launch(["node", found], port, variables) if found else None
 
 
-def _package(content: Path) -> Mapping[str, object]:
+def package_json(content: Path) -> Mapping[str, object]:
+    """The file as far as it is one, of at most `LONGEST_PACKAGE` bytes. The program may put there what it likes: a
+    pipe, which nobody would ever write to, a link to files of the server, a file without an end."""
+    path = os.path.realpath(content / "package.json")
+    if not Path(path).is_relative_to(os.path.realpath(content)):
+        return {}
     try:
-        read = json.loads((content / "package.json").read_text("utf-8-sig"))
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return {}
+            read = json.loads(file.read(LONGEST_PACKAGE).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 # --- anything
