@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from keyfob.arm.model import Resource
@@ -124,3 +126,11 @@ def test_package_json_that_is_no_file_of_the_content(tmp_path: Path) -> None:
     place.write_text('{"main": "x.js"}')
     (place.parent / "link").symlink_to("package.json")
     assert package_json(place.parent) == {"main": "x.js"}
+
+
+def test_another_site_of_the_same_name_is_started_anew() -> None:
+    """A deletion and what is made after it may be seen as one change."""
+    one, same = site({}), site({})
+    assert one.form == same.form
+    other = replace(one, resource=msgspec.structs.replace(one.resource, created=one.resource.created + 1))
+    assert other.form != one.form

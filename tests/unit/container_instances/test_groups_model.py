@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from keyfob.clock import FakeClock
+from keyfob.clouds.table import load_clouds
+from keyfob.declare import Caller, Change
 from keyfob.directory.seal import Seal, WrongMasterKey
 from keyfob.errors import InvalidInput
 from keyfob.hosts.container_instances import states
+from keyfob.hosts.container_instances.groups import Groups
 from keyfob.hosts.container_instances.model import CannotRun, check_container, read_group, secret_files
+from keyfob.hosts.container_instances.operations import Acceptance
 from keyfob.hosts.container_instances.places import lay_volumes
 from keyfob.hosts.container_instances.secrets import NONE, SecretsSeal, collect
 from keyfob.hosts.container_instances.states import Moment, Seen, SeenGroup, note, shown
@@ -153,3 +159,25 @@ def test_a_volume_that_is_kept_is_not_written_through_a_link(tmp_path: Path) -> 
     assert (tmp_path / "machine").read_text() == "of the machine"
     assert lay_volumes(group, tmp_path)["v"].joinpath("key").read_bytes() == b"a secret"
     assert (tmp_path / "machine").read_text() == "of the machine"
+
+
+def test_a_group_made_again_under_its_name_takes_nothing_up(clock: FakeClock) -> None:
+    """Neither what runs, nor what was seen of the one before: both are known by the generation."""
+    groups = cast(Groups, SimpleNamespace(node="n"))
+    acceptance = Acceptance(groups, SecretsSeal(Seal(b"k" * 32)))
+    properties = {
+        "osType": "Linux",
+        "containers": [container(resources={"requests": {"cpu": 1, "memoryInGB": 1}})],
+    }
+
+    def put(before: Any) -> int:
+        change = Change(
+            transaction=None, id=BOX, method="PUT", before=before, body={}, caller=Caller("t", "p"),
+            cloud=load_clouds()["AzureCloud"], tenant_id="t", api_version="", now=clock.now(),
+        )  # fmt: skip
+        return int(acceptance.accept(change, properties)[states.GENERATION])
+
+    first = put(None)
+    assert put(SimpleNamespace(properties={states.GENERATION: first})) == first + 1
+    clock.advance(1)
+    assert put(None) > first + 1

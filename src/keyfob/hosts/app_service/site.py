@@ -105,6 +105,7 @@ class Site:
             msgspec.to_builtins(self.resource.identity),
             [properties.get(name) for name in ("keyVaultReferenceIdentity", RESTARTED, SWAPPED, "reserved", "sku")],
             self.kind,
+            self.resource.created,  # another site of the same name is another
         )
         return sha256(msgspec.json.encode(parts)).hexdigest()
 

@@ -43,7 +43,7 @@ class Acceptance:
         secrets = collect(given, old)
         same = secrets == old and all(_bare({**given, **made}, name) == _bare(before, name) for name in _RUN)
         made[SECRETS] = before[SECRETS] if same and before.get(SECRETS) else self._seal.close(secrets, change.id)
-        made[GENERATION] = before[GENERATION] if same and before else int(before.get(GENERATION, 0)) + 1
+        made[GENERATION] = before[GENERATION] if same and before else _next(before, change.now)
         made[STATE] = before.get(STATE, RUNNING)
         made[NODE] = before.get(NODE) or self._groups.node
         return made
@@ -56,12 +56,17 @@ class Acceptance:
             seen = self._groups.seen(change.id, properties)
             runs = properties.get(STATE, RUNNING) == RUNNING and (seen is None or seen.state not in (SUCCEEDED, FAILED))
             if anew or not runs:
-                generation = int(properties.get(GENERATION, 0)) + 1
-                set_ = {STATE: RUNNING, GENERATION: generation, NODE: self._groups.node}
+                set_ = {STATE: RUNNING, GENERATION: _next(properties, change.now), NODE: self._groups.node}
                 await change_properties(change, {**properties, **set_})
             return Reply(204)
 
         return start
+
+
+def _next(before: Mapping[str, Any], now: float) -> int:
+    """The next generation. A new group begins with the time: what one of the same name before it has left running,
+    here or in an engine, must not count as its own."""
+    return int(before.get(GENERATION, now * 1000)) + 1
 
 
 async def stop(change: Change) -> Reply:
