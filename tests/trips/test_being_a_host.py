@@ -262,6 +262,7 @@ async def test_what_a_wish_may_be(trip):
         ([], 400),
         ({"clientId": "chosen"}, 200),
         ({"dialect": "workload-identity", "serviceAccount": "a/b"}, 400),
+        ({"serviceAccount": "a/b"}, 400),
     ):
         answer = await trip.arm("POST", route, body, version="2026-11-01")
         assert answer.status == status, (body, answer.body)

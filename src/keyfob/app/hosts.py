@@ -356,7 +356,8 @@ class Hosts:
             life=self._lives.of(stored, resource.created),
             client_id=wish.client_id or (await self._default_identity(stored) if AZURE_ML in dialects else ""),
         )
-        return await self._as_account(host) if WORKLOAD_IDENTITY in dialects else host
+        as_account = WORKLOAD_IDENTITY in dialects or (wish.service_account and kind is not CLUSTER)
+        return await self._as_account(host) if as_account else host
 
     def _new_opening(self, *, windows: bool = False) -> Opening:
         return Opening(secret=Secret.new(self._ids), windows=windows)

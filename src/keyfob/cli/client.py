@@ -66,6 +66,10 @@ class Client:
             return Answer(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
         except ConnectionRefusedError as refused:
             raise Failure("The server does not answer. `keyfob status` tells more; `keyfob up` starts it.") from refused
+        except ssl.SSLCertVerificationError as stranger:
+            raise Failure(
+                f"The server does not answer for {parts.hostname}; `keyfob clouds` shows the names that it has."
+            ) from stranger
         except (OSError, http.client.HTTPException) as error:
             raise Failure(f"The call to {parts.hostname} failed: {error}.") from error
         finally:

@@ -178,8 +178,12 @@ def token(
     """
     client = Client(data, tenant)
     wish = _wish(dialect, service_account, client_id if service_account else None)  # else the request names it
-    opened = client.open_endpoint(client.find_host(host), wish)
-    access_token = _ask(client, opened, resource, client_id or "")
+    id = client.find_host(host)
+    opened = client.open_endpoint(id, wish)
+    try:
+        access_token = _ask(client, opened, resource, client_id or "")
+    except Failure as failure:
+        raise Failure(f"{failure.message}{_without_identity(client, id)}") from failure
     if not decode:
         click.echo(access_token)
         return
@@ -188,6 +192,16 @@ def token(
     show_json(header)
     say("claims", bold=True)
     show_json(claims)
+
+
+def _without_identity(client: Client, id: str) -> str:
+    """What a refusal leaves out: that there is no identity which could be found."""
+    from keyfob.cli.seeing import look
+
+    row = next((row for row in look(client)["value"] if row["id"].lower() == id.lower()), None)
+    if row is None or row["identities"]:
+        return ""
+    return f" {row['name']} has no identity: a PUT with `identity`, or `… identity assign` of az, gives it one."
 
 
 def _wish(dialect: str | None, service_account: str | None, client_id: str | None) -> Mapping[str, str]:

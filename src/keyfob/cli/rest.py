@@ -31,7 +31,8 @@ def rest(
 ) -> None:
     """Call a service as the operator, whose rights are Owner of everything.
 
-    PATH is a Resource Manager path or a whole URL; `{subscription}` stands for the default subscription.
+    PATH is a Resource Manager path or a whole URL; `{subscription}` stands for the default subscription. Owner opens
+    no data, as on Azure: a vault's secrets need a role for them, which `keyfob explain` names.
 
     \b
     Examples:
@@ -65,7 +66,8 @@ def rest(
         except ValueError:
             sys.stdout.buffer.write(answer.body)
     if answer.status >= 400:
-        raise Failure(sentence(answer))
+        why = "\n`keyfob explain` says why, and what would allow it." if answer.status == 403 else ""
+        raise Failure(sentence(answer).rstrip() + why)
 
 
 def _body(given: str | None, client: Client) -> bytes | None:

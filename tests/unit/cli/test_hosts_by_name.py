@@ -101,3 +101,11 @@ def test_what_comes_with_files():
 )
 def test_refusals_of_every_dialect_become_a_sentence(body, said):
     assert hosts._sentence(body) == said
+
+
+def test_a_refusal_says_that_there_is_no_identity(monkeypatch):
+    rows = [{"id": IDS[0], "name": "web", "identities": []}, {"id": IDS[4], "name": "shop", "identities": [{}]}]
+    monkeypatch.setattr("keyfob.cli.seeing.look", lambda client: {"value": rows})
+    said = [hosts._without_identity(Listed(IDS), id) for id in (IDS[0].upper(), IDS[4], IDS[5])]
+    assert said[0].startswith(" web has no identity:")
+    assert said[1:] == ["", ""]
