@@ -160,6 +160,39 @@ def test_flask_within_a_function_app(make: Make) -> None:
     assert call(site, "/api/a/b", host="shop.azurewebsites.net").body == b"/api/a/b"
 
 
+ASGI = """
+started = []
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        started.append((await receive())["type"])
+        await send({"type": "lifespan.startup.complete"})
+        return
+    body = (await receive())["body"]
+    headers = [(b"x-path", scope["path"].encode()), (b"x-started", started[0].encode())]
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.body", "body": body.upper()})
+
+app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)
+"""
+
+
+def test_an_asgi_app_within_a_function_app(make: Make) -> None:
+    answer = call(make(ASGI, head="import azure.functions as func\n"), "/api/a/b", "POST", b"said")
+    assert (answer.status, answer.body) == (202, b"SAID")
+    headers = dict(answer.headers)
+    assert (headers["x-path"], headers["x-started"]) == ("/api/a/b", "lifespan.startup")
+
+
+def test_blueprints(make: Make, folder: Path) -> None:
+    (folder / "more.py").write_text(
+        "import azure.functions as func\nbp = func.Blueprint()\n"
+        "@bp.route(route='more', auth_level='anonymous')\ndef more(req): return 'more'\n"
+    )
+    site = make("from more import bp\napp.register_functions(bp)\n")
+    assert call(site, "/api/more").body == b"more"
+
+
 def test_function_json(folder: Path) -> None:
     for name, entry in (("one", "main"), ("two", "run")):
         (folder / name).mkdir()
