@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from keyfob.hosts.workloads.forward import BadGateway, Dial, forward
+from keyfob.hosts.workloads.forward import BadGateway, Dial, collected, forward
 from keyfob.wire.http import Fields, Reply, Request
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -188,3 +188,11 @@ async def test_a_body_that_never_ends_is_not_waited_for(serve: Serve) -> None:
     with pytest.raises(BadGateway):
         await asyncio.wait_for(forward(asking(), dial, patience=0.1), 60)
     done.set()
+
+
+async def test_as_much_is_collected_as_may_be(serve: Serve) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n"
+    reply = await collected(await forward(asking(), await serve(saying(head, b"abc"))), 3)
+    assert (reply.body, reply.stream, reply.headers) == (b"abc", None, (("X-A", "b"),))
+    with pytest.raises(BadGateway, match="too large"):
+        await collected(await forward(asking(), await serve(saying(head, b"abcd"))), 3)

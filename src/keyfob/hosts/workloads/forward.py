@@ -63,6 +63,20 @@ async def forward(request: Request, dial: Dial, *, patience: float = 230.0) -> R
     return connection.reply(stream=connection.parts())
 
 
+async def collected(reply: Reply, most: int) -> Reply:
+    """With its whole body. Raises BadGateway when that is larger: programs print without end when they like."""
+    if reply.stream is None:
+        return reply
+    parts, size = [], 0
+    async with contextlib.aclosing(reply.stream) as stream:
+        async for part in stream:
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                raise BadGateway("The program's answer is too large.")
+    return Reply(reply.status, b"".join(parts), reply.headers, reply.content_type)
+
+
 def write(request: Request) -> bytes:
     """The request as the program gets it: with the public name, and what App Service's front end adds."""
     target = request.raw_path + (f"?{request.raw_query}" if request.raw_query else "")

@@ -47,6 +47,8 @@ KEYS = "functions.keys"
 STATE = f"{HOME}/data/Functions/timers"
 
 _PATIENCE = 60.0
+_MOST = 4 * 1024 * 1024
+"""Bytes of what the host says about its functions: the app's own code runs in it."""
 
 
 class HostRuntime(InvalidInput):
