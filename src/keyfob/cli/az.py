@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ def az(tenant: str | None, data: Path, arguments: tuple[str, ...]) -> None:
     if program is None:
         raise Failure(MISSING)
     client = Client(data, tenant)
+    _answers(client)
     configuration = data / "az" / (tenant.lower() if tenant else "default")
     environment = surroundings(os.environ, client, configuration)
     if arguments and arguments[0] not in SIGNS_IN_ITSELF:
@@ -52,6 +54,14 @@ def az(tenant: str | None, data: Path, arguments: tuple[str, ...]) -> None:
     if os.name == "nt":
         sys.exit(subprocess.run([program, *arguments], env=environment, check=False).returncode)
     os.execve(program, [program, *arguments], environment)  # noqa: S606  (no shell is wanted)
+
+
+def _answers(client: Client) -> None:
+    """Raises `Failure` when the server was killed: az would only say that a proxy is not there."""
+    try:
+        socket.create_connection((client.server["address"], client.server["port"]), timeout=10).close()
+    except OSError as error:
+        raise Failure("The server does not answer. `keyfob status` tells more; `keyfob up` starts it.") from error
 
 
 def surroundings(own: Mapping[str, str], client: Client, configuration: Path) -> dict[str, str]:

@@ -201,7 +201,7 @@ def _without_identity(client: Client, id: str) -> str:
     row = next((row for row in look(client)["value"] if row["id"].lower() == id.lower()), None)
     if row is None or row["identities"]:
         return ""
-    return f" {row['name']} has no identity: a PUT with `identity`, or `… identity assign` of az, gives it one."
+    return f"\n{row['name']} has no identity: a PUT with `identity`, or `… identity assign` of az, gives it one."
 
 
 def _wish(dialect: str | None, service_account: str | None, client_id: str | None) -> Mapping[str, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 
-from keyfob.cli import hosts
+from keyfob.cli import az, hosts
 from keyfob.cli.client import Client, Failure
 from keyfob.hosts.kinds import CONSOLE, FOLDERS
 
@@ -107,5 +108,14 @@ def test_a_refusal_says_that_there_is_no_identity(monkeypatch):
     rows = [{"id": IDS[0], "name": "web", "identities": []}, {"id": IDS[4], "name": "shop", "identities": [{}]}]
     monkeypatch.setattr("keyfob.cli.seeing.look", lambda client: {"value": rows})
     said = [hosts._without_identity(Listed(IDS), id) for id in (IDS[0].upper(), IDS[4], IDS[5])]
-    assert said[0].startswith(" web has no identity:")
+    assert said[0].startswith("\nweb has no identity:")
     assert said[1:] == ["", ""]
+
+
+def test_az_is_not_started_for_a_server_that_was_killed():
+    client = Listed([])
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        client.server = {"address": "127.0.0.1", "port": door.getsockname()[1]}
+        az._answers(client)
+    with pytest.raises(Failure, match="keyfob up"):
+        az._answers(client)
