@@ -271,3 +271,15 @@ async def test_what_a_wish_may_be(trip):
     first = (await trip.arm("POST", route, {}, version="2026-11-01")).json()
     assert first == (await trip.arm("POST", route, {}, version="2026-11-01")).json()
     assert first["dialect"] == "app-service-2019"
+
+
+async def test_ways_of_being_a_host_are_bounded(trip):
+    """Each is a port of the machine's."""
+    host = await site(trip)
+    route = f"{host}/providers/Keyfob.Hosts/openEndpoint"
+    statuses = [
+        (await trip.arm("POST", route, {"clientId": f"wish {number}"}, version="2026-11-01")).status
+        for number in range(65)
+    ]
+    assert statuses == [200] * 64 + [409]
+    assert (await trip.arm("POST", route, {"clientId": "wish 3"}, version="2026-11-01")).status == 200

@@ -22,7 +22,7 @@ from keyfob.clock import Clock, Ids
 from keyfob.clouds.cloud import Cloud
 from keyfob.declare import Caller
 from keyfob.directory.applications import trusting
-from keyfob.errors import InvalidInput, NotFound, Problem
+from keyfob.errors import Conflict, InvalidInput, NotFound, Problem
 from keyfob.hosts.caller import Secret
 from keyfob.hosts.clusters import ClusterIssuers, ServiceAccount, project
 from keyfob.hosts.clusters.projected import LIFE, RENEWED_AT
@@ -65,6 +65,9 @@ OpenDoor = Callable[[socket.socket], Awaitable[Listening]]
 
 ADDRESSES = {end.name: f"{end.address}:{end.port}".removesuffix(":80") for end in ENDPOINTS}
 """Socket of a sandbox → where a program finds it."""
+
+MOST_ENDPOINTS = 64
+"""Of one host, outside of sandboxes: each is a port of the machine's, and a wish may name any identity."""
 
 WELL_KNOWN = frozenset({"imds", "extension"})
 """Sockets whose address is the one that clients know by heart."""
@@ -206,12 +209,14 @@ class Hosts:
     # --- from outside
 
     async def open_endpoint(self, host_id: ResourceId, wish: Wish, caller: Caller) -> Endpoint:
-        """The loopback endpoint of a host, opened the first time. Raises `NotFound`, `InvalidInput`."""
+        """The loopback endpoint of a host, opened the first time. Raises `NotFound`, `InvalidInput`, `Conflict`."""
         host = await self._host(host_id, wish, caller)
         whose = caller.principal_id if any(dialect.of_user for dialect in host.dialects) else ""
         key = (host.id.key, *wish, *(dialect.name for dialect in host.dialects), whose, host.issuer)
         async with self._opening:  # two that ask at once get the same one
             if key not in self._endpoints:
+                if sum(other[0] == key[0] and other[-2] == whose for other in self._endpoints) >= MOST_ENDPOINTS:
+                    raise Conflict(f"This host has {MOST_ENDPOINTS} endpoints already, each in a way of its own.")
                 self._endpoints[key] = await self._open(host)
         return self._endpoints[key]
 
