@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SET = "scale set"
 """No host: what decides about tokens of a set cannot be told apart by instances, so `top` shows it."""
 
+_GROUP = "microsoft.containerinstance/containergroups"
+_GROUP_API = "2023-05-01"
+
 BARS = " ▁▂▃▄▅▆▇█"
 HISTORY = 16
 """Samples that a row's bars show."""
@@ -156,6 +159,18 @@ def logs(host: str, follow: bool, lines: int, source: str | None, tenant: str | 
         return
     if not some and not follow:
         click.echo(click.style("Nothing has been printed yet.", fg="bright_black"), err=True)
+        if ResourceId.parse(host_id).type.lower() == _GROUP:
+            for reason in hindered(client.arm_json("GET", host_id, api_version=_GROUP_API)["properties"]):
+                click.echo(reason, err=True)
+
+
+def hindered(group: Mapping[str, Any]) -> Iterator[str]:
+    """Why containers of a group do not run: what their last failure says."""
+    for container in group.get("containers", ()):
+        view = container["properties"].get("instanceView") or {}
+        failed = [one for one in view.get("events", ()) if one["name"] == "Failed"]
+        if failed and view.get("currentState", {}).get("state") != "Running":
+            yield f"{container['name']}: {max(failed, key=lambda one: one['lastTimestamp'])['message']}"
 
 
 def shown(line: Mapping[str, str], *, named: bool) -> str:

@@ -10,7 +10,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keyfob.cli.seeing import BARS, HISTORY, Screen, ago, as_json, bars, drawn, figure, last_token, opened, shown, twins
+from keyfob.cli.seeing import (
+    BARS,
+    HISTORY,
+    Screen,
+    ago,
+    as_json,
+    bars,
+    drawn,
+    figure,
+    hindered,
+    last_token,
+    opened,
+    shown,
+    twins,
+)
 from keyfob.cli.shell import prepared
 
 
@@ -161,6 +175,26 @@ def test_hosts_of_one_name_are_told_apart_by_their_groups() -> None:
 def test_what_is_open() -> None:
     assert opened(host()) == "–"
     assert opened(host(endpoints=1, sandboxes=2)) == "1 endpoint, 2 sandboxes"
+
+
+def test_why_containers_print_nothing() -> None:
+    def container(name: str, state: str, *events: tuple[str, str, str]) -> dict[str, Any]:
+        told = [{"name": kind, "message": text, "lastTimestamp": at} for kind, text, at in events]
+        return {"name": name, "properties": {"instanceView": {"currentState": {"state": state}, "events": told}}}
+
+    failures = (
+        ("Failed", "no image", "2026-01-01"),
+        ("Failed", "no command", "2026-01-02"),
+        ("BackOff", "later", "2026-02"),
+    )
+    group = {
+        "containers": [
+            container("a", "Waiting", *failures),
+            container("b", "Running", *failures),
+            {"name": "c", "properties": {}},
+        ]
+    }
+    assert list(hindered(group)) == ["a: no command"]
 
 
 def test_lines_of_a_log() -> None:
