@@ -37,7 +37,7 @@ def import_(name: str, source: Path, data: Path) -> None:
     """
     images = _images(data)
     found = images.add(name, source)
-    click.echo(f"{name}: {' '.join(found.command) or 'no command of its own'}")
+    click.echo(f"{name}: {' '.join(found.command) or 'no command of its own: containers of it have to name theirs'}")
 
 
 @image.command(name="list")

@@ -224,7 +224,7 @@ class Deployments:
         if package.type == "zip":
             telling.say("Unpacking the package.")
             files = await asyncio.to_thread(unpack, package.file, folder)
-            telling.say(f"{files} files.")
+            telling.say(f"{files} {'file' if files == 1 else 'files'}.")
         else:
             if current is not None and not package.clean:
                 await asyncio.to_thread(shutil.copytree, current[1], folder, symlinks=True, dirs_exist_ok=True)
