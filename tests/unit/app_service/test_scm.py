@@ -13,7 +13,8 @@ import pytest
 
 from keyfob.errors import NotFound
 from keyfob.hosts.app_service import AppService
-from keyfob.hosts.app_service.deploying.deployments import MOST_SAID, Deployment, Package, Status, Telling
+from keyfob.hosts.app_service.deploying.archive import BadArchive
+from keyfob.hosts.app_service.deploying.deployments import MOST_SAID, Deployment, Package, Status, Telling, _place_file
 from keyfob.hosts.app_service.site import Site
 from keyfob.resource_id import ResourceId
 from keyfob.wire.http import Fields, Request
@@ -374,3 +375,11 @@ def test_log_of_a_deployment_is_bounded_and_says_why_it_failed(tmp_path: Path, c
     log = telling.deployment.log
     assert sum(len(one.message) for one in log) <= MOST_SAID
     assert log[-1].message == "it failed"
+
+
+def test_file_below_a_link_makes_no_folder_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "out").symlink_to(tmp_path)
+    with pytest.raises(BadArchive, match="link"):
+        _place_file(Package(io.BytesIO(b"x"), type="static", path="out/made/file"), tmp_path / "content")
+    assert [path.name for path in tmp_path.iterdir()] == ["content"]

@@ -318,9 +318,9 @@ def _place_file(package: Package, folder: Path) -> None:
     if name is None or not name.parts:
         raise BadArchive("The path of the file must lead into /home/site/wwwroot.")
     target = folder.joinpath(*name.parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.realpath(target.parent) != os.path.join(os.path.realpath(folder), *name.parent.parts):
         raise BadArchive("The path of the file leads through a link.")
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     with target.open("xb") as file:
         shutil.copyfileobj(package.file, file)
