@@ -40,7 +40,10 @@ _READ_ONLY = frozenset(
         ),
     ]
 )
-_OWN = {IDENTITIES.lower(): frozenset({"principalId", "clientId", "tenantId"})}
+_OWN = {
+    IDENTITIES.lower(): frozenset({"principalId", "clientId", "tenantId"}),
+    "microsoft.network/networkinterfaces": frozenset({"virtualMachine"}),  # the machine names its interfaces
+}
 """Read-only properties of one type."""
 
 
@@ -65,7 +68,8 @@ def export(group: str | None, output_file: str | None, tenant: str | None, data:
     Path(output_file).write_text(text + "\n")
     resources = template["resources"]
     inner = [one for part in resources for one in part.get("properties", {}).get("template", {}).get("resources", [])]
-    say(f"{len([*resources, *inner])} resources in {output_file}; `keyfob load {output_file}` makes them", fg="green")
+    again = f"keyfob load {output_file}" + (f" --group {group}" if group else "")
+    say(f"{len([*resources, *inner])} resources in {output_file}; `{again}` makes them", fg="green")
 
 
 class Export:

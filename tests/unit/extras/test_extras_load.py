@@ -61,6 +61,10 @@ SEED: dict[str, Any] = {
 }
 
 
+PLACE = {"location": "westeurope"}
+SUBNET = {"name": "one", "properties": {"addressPrefix": "10.0.0.0/24"}}
+
+
 def written(tmp_path: Path, document: Any, world: Any = None) -> Path:
     file = tmp_path / "world.json"
     file.write_text(json.dumps(document).replace("{tenant}", world.tenant if world else ""))
@@ -180,6 +184,28 @@ def test_texts_that_look_like_expressions_stay_texts() -> None:
     assert ties.text("/subscriptions/S/it's") == "[concat(subscription().id, '/it''s')]"
     assert ties.text("T") == "[subscription().tenantId]"
     assert ties.text("/subscriptions/other/x") == "/subscriptions/other/x"
+
+
+async def test_a_machine_and_its_interface_do_not_wait_for_each_other(served: Any, tmp_path: Path) -> None:
+    """What `az vm create` makes: the interface shows the machine that names it."""
+    world, client = served
+    group = f"{world.subscription}/resourceGroups/seeded"
+    await world.good("PUT", group, {"location": "westeurope"}, version="2024-11-01")
+    network = f"{group}/providers/Microsoft.Network"
+    inside = {"properties": {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "subnets": [SUBNET]}}
+    await world.good("PUT", f"{network}/virtualNetworks/net", PLACE | inside, version="2024-05-01")
+    subnet = {"id": f"{network}/virtualNetworks/net/subnets/one"}
+    card = {"properties": {"ipConfigurations": [{"name": "ip", "properties": {"subnet": subnet}}]}}
+    await world.good("PUT", f"{network}/networkInterfaces/card", PLACE | card, version="2024-05-01")
+    cards = {"properties": {"networkProfile": {"networkInterfaces": [{"id": f"{network}/networkInterfaces/card"}]}}}
+    await world.good("PUT", f"{group}/providers/{MACHINE}/web", PLACE | cards, version="2024-07-01")
+    template = await asyncio.to_thread(Export(client).template, "seeded")
+    parts = {part["name"]: part for part in template["resources"]}
+    assert any("networkInterfaces/card" in one for one in parts["web"]["dependsOn"])
+    assert not any(MACHINE in one for one in parts["card"]["dependsOn"])
+    file = tmp_path / "again.json"
+    file.write_text(json.dumps(template))
+    await asyncio.to_thread(load_file, file, client, group="seeded")
 
 
 async def test_what_was_exported_is_made_again_elsewhere(served: Any, tmp_path: Path) -> None:
