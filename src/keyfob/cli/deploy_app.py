@@ -89,6 +89,8 @@ def deploy_app(
                     f"{failure.message}\nNothing of its {forgotten} was installed: --build does that."
                 ) from None
             raise
+    elif not quiet:
+        _tell(f"{_short(id)} is stopped, so nothing was started: `keyfob az webapp start` does that.")
     if quiet:
         show_json(shown)
     else:

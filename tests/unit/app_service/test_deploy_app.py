@@ -90,6 +90,14 @@ async def test_what_was_forgotten_is_named(place: Place, folder: Path) -> None:
     assert said.endswith("Nothing of its requirements.txt was installed: --build does that.")
 
 
+async def test_a_stopped_site_is_said_to_be_stopped(place: Place, folder: Path) -> None:
+    await place.site("shop")
+    await place.ok("POST", f"{place.id('shop')}/stop")
+    done = await run(place, "shop", str(folder))
+    assert done.exit_code == 0, done.output
+    assert "shop is stopped, so nothing was started" in done.output
+
+
 async def test_a_program_that_opens_its_port_and_fails_then_did_not_come_up(place: Place, folder: Path) -> None:
     """As gunicorn does whose application cannot be imported."""
     (folder / "main.py").write_text(
