@@ -82,7 +82,7 @@ def deploy_app(
     if site["properties"].get("state") == "Running":
         try:
             _come_up(client, id, shown["id"], quiet=quiet)
-            _answer(client, id, shown["id"], host)
+            _answer(client, id, shown["id"], host, functions="functionapp" in site.get("kind", ""))
         except Failure as failure:
             if forgotten and not any(line.startswith("$ ") for line in _logged(client, host, shown["id"])):
                 raise Failure(
@@ -267,13 +267,15 @@ def _runs(client: Client, id: str, deployment: str) -> bool:
     return bool(shown["status"] == "RuntimeSuccessful")
 
 
-def _answer(client: Client, id: str, deployment: str, host: str) -> None:
+def _answer(client: Client, id: str, deployment: str, host: str, *, functions: bool) -> None:
     """A port may be open before the program behind it fails, so it is asked for something."""
     if not client.arm_json("GET", f"{id}/instances", api_version=WEB_API)["value"]:
-        raise Failure(
-            "It is deployed, but nothing of it runs: there is no program in it that could be started without being "
-            f"named. --command names one; `keyfob logs {_short(id)}` may tell more."
+        missing = (
+            "there is no host.json with function_app.py or a function.json"
+            if functions
+            else "there is no program in it that could be started without being named. --command names one"
         )
+        raise Failure(f"It is deployed, but nothing of it runs: {missing}; `keyfob logs {_short(id)}` may tell more.")
     for _ in range(_TRIES):
         if client.send("GET", f"https://{host}{_WARMUP}").status not in (502, 503):
             return

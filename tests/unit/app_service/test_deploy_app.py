@@ -90,6 +90,17 @@ async def test_what_was_forgotten_is_named(place: Place, folder: Path) -> None:
     assert said.endswith("Nothing of its requirements.txt was installed: --build does that.")
 
 
+async def test_what_is_no_function_app_is_told_what_one_has(place: Place, folder: Path) -> None:
+    kind = {"location": "westeurope", "kind": "functionapp,linux", "properties": {"reserved": True}}
+    await place.ok("PUT", place.id("fns"), kind)
+    done = await run(place, "fns", str(folder))
+    assert isinstance(done.exception, Problem), done.output
+    assert "there is no host.json with function_app.py" in done.exception.message
+    log = await asyncio.to_thread(CliRunner().invoke, keyfob, ["logs", "fns", "--data", str(place.client.data)])
+    assert "A function app has host.json" in log.output
+    assert "startup command" not in log.output
+
+
 async def test_a_stopped_site_is_said_to_be_stopped(place: Place, folder: Path) -> None:
     await place.site("shop")
     await place.ok("POST", f"{place.id('shop')}/stop")

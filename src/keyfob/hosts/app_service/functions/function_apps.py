@@ -60,6 +60,9 @@ class HostRuntime(InvalidInput):
         super().__init__(f"Encountered an error ({what}) from host runtime. The log of '{app}' says more.")
 
 
+WANTS = "A function app has host.json, and beside it function_app.py or folders with a function.json."
+
+
 class FunctionApps:
     """Made once. `kind` goes to `Sites`, `routes` and `actions` to the provider."""
 
@@ -73,7 +76,7 @@ class FunctionApps:
     @property
     def kind(self) -> KindOfSite:
         """Always on: a timer fires whether anybody asks or not."""
-        return KindOfSite("functionapp", self.choose, always_on=True)
+        return KindOfSite("functionapp", self.choose, always_on=True, wants=WANTS)
 
     def choose(self, site: Site, content: Path) -> Launch | None:
         """The embedded host with the app's own Python; None when the content is no function app, or not for Python."""

@@ -74,6 +74,8 @@ class KindOfSite:
     """A word of `kind`: `functionapp`."""
     choose: Chooser
     always_on: bool = False
+    wants: str = "Set a startup command."
+    """What is said of content that has no program."""
 
 
 class Sites:
@@ -159,7 +161,7 @@ class Sites:
             await self.wake(site)
         except NoContent as problem:
             if self._contents.current(site) is not None:
-                self._workshop.log_of(site.id).write("host", f"{problem.message} Set a startup command.")
+                self._workshop.log_of(site.id).write("host", f"{problem.message} {self._wants(site)}")
         except Problem as problem:
             self._workshop.log_of(site.id).write("host", problem.message)
 
@@ -252,6 +254,9 @@ class Sites:
             other = await self._reader.read(ResourceId.parse(site.resource.properties[SWAPPED]["with"]))
             if other is not None:
                 self._contents.exchange(site.resource, other.resource)
+
+    def _wants(self, site: Site) -> str:
+        return next((kind.wants for kind in self._kinds if kind.matches in site.kind), KindOfSite.wants)
 
     def _always_on(self, site: Site) -> bool:
         return site.always_on or any(kind.matches in site.kind and kind.always_on for kind in self._kinds)
