@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import select
 import shutil
 import signal
@@ -93,6 +94,16 @@ async def both_stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     await opened.close()
 
 
+def _free_port() -> int:
+    """Below the ports that the system gives out by itself (ip(7), ip_local_port_range): nobody gets it meanwhile, or
+    while a killed server is down."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 class PostgresServer:
     """A private PostgreSQL on a free loopback port. Its binaries refuse root, so root runs them as somebody else."""
 
@@ -106,9 +117,7 @@ class PostgresServer:
         self._user = _ordinary_user()
         self.folder = Path(tempfile.mkdtemp(prefix="keyfob-pg-"))
         self._settings = settings
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _free_port()
         self._databases = itertools.count(1)
         if self._user is not None:
             shutil.chown(self.folder, self._user)

@@ -84,7 +84,7 @@ def test_nothing_of_the_server_is_there(server: Any, arm: Any, machine: tuple[st
         machine[0],
         f"cat {server.data}/operator.json {server.data}/master.key",
         f"ls -d {server.data}/hosts/* {server.data}/keyfob.db*",
-        "env | grep -i keyfob",
+        "env | grep -i ^keyfob",
     )
     assert server.operator["client_secret"] not in message
     assert "[stdout]\n\n[stderr]" in message, message

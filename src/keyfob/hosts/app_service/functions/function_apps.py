@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from http.client import responses
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +274,7 @@ class FunctionApps:
         reply = await forward(request, running.dial, patience=_PATIENCE)
         content = reply.body if reply.stream is None else b"".join([part async for part in reply.stream])
         if reply.status >= 300:
-            raise HostRuntime(responses.get(reply.status, "Error").replace(" ", ""), site.name)
+            raise HostRuntime(_phrase(reply.status), site.name)
         return Reply(reply.status, content, (), "application/json; charset=utf-8")
 
 
@@ -305,3 +305,11 @@ def _shown(site: Site, function: Mapping[str, Any]) -> dict[str, Any]:
             "isDisabled": bool(function.get("isDisabled")),
         },
     }
+
+
+def _phrase(status: int) -> str:
+    """`NotFound` of 404, as the host runtime's errors begin."""
+    try:
+        return HTTPStatus(status).phrase.replace(" ", "")
+    except ValueError:
+        return "Error"
